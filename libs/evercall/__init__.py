@@ -1,0 +1,1 @@
+"""Evercall: the code that its services share."""
