@@ -1,0 +1,119 @@
+"""The root file system of the lab: how it is built, and how a program is run inside it.
+
+The real servers come from Debian forky, whatever Debian the host is. mmdebstrap builds the tree, bubblewrap runs one
+server in it. Nothing is installed on the host but those two tools.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.lab.errors import LabError
+from deploy.lab.paths import LabPaths
+
+SUITE = "forky"
+
+PACKAGES = (
+    "asterisk",
+    "asterisk-modules",
+    "baresip-core",
+    "espeak-ng",
+    "kamailio",
+    "kamailio-extra-modules",
+    "kamailio-json-modules",
+    "kamailio-tls-modules",
+    "kamailio-utils-modules",
+    "libnginx-mod-stream",
+    "nginx",
+    "postgresql",
+    "rabbitmq-server",
+    "rtpengine-daemon",
+    "sip-tester",
+    "sox",
+)
+
+# Documentation is a fifth of the tree and nobody reads it here. Copyright files stay.
+_DPKG_OPTIONS = (
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+)
+
+# The tree belongs to whoever builds it, so a set-user-id program in it would be a hole in the host, not in the lab.
+_CUSTOMIZE = 'find "$1" -xdev -type f -perm /6000 -exec chmod ug-s {} +'
+
+
+def recipe_hash() -> str:
+    """Changes when anything that decides the content of the tree changes."""
+    recipe = repr((SUITE, PACKAGES, _DPKG_OPTIONS, _CUSTOMIZE))
+    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+
+def is_built(paths: LabPaths) -> bool:
+    """True when `.lab/root` is complete and made from the present recipe."""
+    return paths.root_stamp.is_file() and paths.root_stamp.read_text().strip() == recipe_hash()
+
+
+def build(paths: LabPaths, log: Path) -> None:
+    """Build the tree beside its final place, then rename: an interrupted build leaves nothing half done.
+
+    Raises:
+        LabError: mmdebstrap failed twice; `log` holds its output.
+    """
+    paths.base.mkdir(parents=True, exist_ok=True)
+    fresh = paths.base / "root.new"
+    _remove_tree(fresh)
+    # A mirror may be late, with a Release file past its date. Its signature is still verified then.
+    for extra in ((), ("--aptopt=Acquire::Check-Valid-Until false",)):
+        _remove_tree(fresh)
+        fresh.mkdir()
+        if _bootstrap(fresh, extra, log):
+            break
+    else:
+        raise LabError(
+            "mmdebstrap could not build the root file system",
+            f"read {log}; most often the network or the mirror is away: then run the same command again",
+        )
+    (fresh / "etc" / "evercall-recipe").write_text(recipe_hash() + "\n")
+    _remove_tree(paths.root)
+    fresh.rename(paths.root)
+
+
+def _bootstrap(target: Path, extra: Sequence[str], log: Path) -> bool:
+    argv = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(PACKAGES)}"]
+    argv += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+    argv += ['--aptopt=Apt::Install-Recommends "false"', f"--customize-hook={_CUSTOMIZE}"]
+    argv += [*extra, SUITE, "-"]
+    # By way of tar, because an ordinary user's mmdebstrap works with subordinate ids, and files that belong to those
+    # could be neither read nor removed by the user later. So every file belongs to whoever unpacks.
+    unpack = [
+        "tar",
+        "--extract",
+        "--no-same-owner",
+        "--exclude=./dev/*",
+        "--directory",
+        str(target),
+    ]
+    with log.open("ab") as output:
+        maker = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output
+        )
+        try:
+            unpacked = subprocess.run(unpack, stdin=maker.stdout, stderr=output, check=False)
+        finally:
+            if maker.stdout is not None:
+                maker.stdout.close()
+            maker.wait()
+    return maker.returncode == 0 and unpacked.returncode == 0
+
+
+def _remove_tree(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
