@@ -1,0 +1,198 @@
+"""What an actor is: a state, a pure `decide`, and effects as data.
+
+    decide(state, message, now) -> Decision(state, effects)
+
+`decide` sees one message at a time. It may run again for the same message (after a crash before the
+commit), so it must be pure: ids come from `evercall.contracts.ids.derived_id`, time from `now`.
+
+Messages that a `decide` receives are the `Message` structs of the contracts and of its own domain, and
+three that the engine makes: `Answered`, `Failed` and `TimerFired`.
+
+What was asked and not yet answered is kept beside the state under its `key` and is sent again by whoever
+loads the actor next, so every receiver must bear hearing a thing twice:
+
+    effect    kept until                                         travels
+    Ask       its answer (`Answered` or `Failed` with its key)   to an actor or service, answer comes back
+    Command   `Settle(key)`                                      to one Asterisk
+    Tell      committed: it goes through the outbox              to an actor, one way, never lost
+    Publish   committed: it goes through the outbox              domain event
+    Reply     sent once after the commit, at most once           to the sender of this message
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from evercall.contracts.asterisk import AriCommand
+from evercall.contracts.base import ErrorData, Message, Request
+from evercall.service.errors import PlatformError
+
+State = TypeVar("State", bound=msgspec.Struct)
+
+
+class Answered(Message, frozen=True, kw_only=True):
+    """The answer to the `Ask` with this key. `body` is of the request's answer type."""
+
+    key: str
+    body: Any
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    """The `Ask` with this key was answered with an error."""
+
+    key: str
+    error: ErrorData
+
+
+class TimerFired(Message, frozen=True, kw_only=True):
+    """The timer of this name is due. It is gone from the actor's timers."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request whose answer comes back as `Answered` or `Failed`.
+
+    `service` is a service's name, or a local port's name (section "ports" of `runtime`). `actor` routes
+    it to the shard of that actor; without it any replica of the service answers.
+    """
+
+    key: str
+    service: str
+    body: Request[Any]
+    actor: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something that one Asterisk is to do; `command.key` names it within this actor."""
+
+    asterisk_id: str
+    command: AriCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The command or request of this key needs no repeating any more. Unknown keys are fine."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A one-way message to an actor, in this service or another; never lost."""
+
+    service: str
+    actor: UUID
+    body: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A domain event: `<customer_id>.<resource>.<event>`, for example resource `call`, event `created`."""
+
+    resource: str
+    event: str
+    customer_id: UUID
+    body: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request that is being decided on."""
+
+    body: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyError:
+    """The error that answers the request that is being decided on."""
+
+    error: PlatformError
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fires `TimerFired(name)` at `at`; replaces a timer of the same name."""
+
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Takes the timer back. Unknown names are fine."""
+
+    name: str
+
+
+Effect = Ask | Command | Settle | Tell | Publish | Reply | ReplyError | SetTimer | CancelTimer
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[State]):
+    """What `decide` says. `state` None: there is no such actor, and none is made."""
+
+    state: State | None
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What the store keeps in columns. A live actor is loaded by whoever owns its shard."""
+
+    customer_id: UUID
+    created_at: datetime
+    live: bool
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActorKind(Generic[State]):
+    """Everything that the engine needs to know of one kind of actor.
+
+    Attributes:
+        name: the kind in the store, for example `call`.
+        state: the state's struct; it must round-trip through JSON.
+        decide: the pure function.
+        index: the columns of a state.
+    """
+
+    name: str
+    state: type[State]
+    decide: Callable[[State | None, Message, datetime], Decision[State]]
+    index: Callable[[State], Index]
+
+
+class PendingAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="kind"):
+    """An `Ask` that waits for its answer, as it is stored. `body` is the encoded request."""
+
+    service: str
+    actor: UUID | None
+    body: msgspec.Raw
+
+
+class PendingCommand(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="kind"):
+    """A `Command` that was not settled yet, as it is stored."""
+
+    asterisk_id: str
+    command: AriCommand
+
+
+Pending = PendingAsk | PendingCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Actor(Generic[State]):
+    """An actor as the engine holds it in memory: its state and what belongs to it."""
+
+    id: UUID
+    kind: ActorKind[State]
+    state: State
+    pending: Mapping[str, Pending] = field(default_factory=dict)
+    timers: Mapping[str, datetime] = field(default_factory=dict)

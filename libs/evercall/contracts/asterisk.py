@@ -1,0 +1,99 @@
+"""Messages between `asterisk_proxy` and those who steer Asterisk.
+
+An ARI event travels unchanged; the proxy only finds out whose it is. The owner is the actor whose id
+stands in the channel variable `CALL_ID`, or in the first 36 characters of an id that we chose
+(`<actor id>.<suffix>` for channels, bridges, playbacks and recordings).
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from evercall.contracts.base import Message
+
+
+class OwnedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One ARI event as Asterisk sent it, and the actor that it concerns."""
+
+    actor: UUID
+    event: msgspec.Raw
+
+
+class AsteriskEvents(Message, frozen=True, kw_only=True):
+    """The events that arrived together for one shard, in order. To `call_manager.shard.<n>`."""
+
+    asterisk_id: str
+    boot_id: str
+    events: list[OwnedEvent]
+
+
+class AriCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """One ARI REST request.
+
+    `key` names the command within its actor. Success is silent: the ARI event that follows tells
+    it. A refusal comes back as `CommandRefused`.
+    """
+
+    actor: UUID
+    key: str
+    method: str
+    uri: str
+    query: dict[str, str] = {}
+    body: dict[str, Any] | None = None
+
+
+class AsteriskCommands(Message, frozen=True, kw_only=True):
+    """Commands for one Asterisk, carried out in this order. To `asterisk.<asterisk_id>`."""
+
+    commands: list[AriCommand]
+
+
+class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that Asterisk refused: `status` is the HTTP status of the answer, 0 when no answer came."""
+
+    actor: UUID
+    key: str
+    status: int
+    reason: str
+
+
+class CommandsRefused(Message, frozen=True, kw_only=True):
+    """Refusals for one shard. To `call_manager.shard.<n>`."""
+
+    asterisk_id: str
+    boot_id: str
+    refused: list[RefusedCommand]
+
+
+class LiveChannel(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel that exists in Asterisk. `state` is ARI's channel state (`Up`, `Ring`, …)."""
+
+    actor: UUID
+    channel_id: str
+    state: str
+
+
+class AsteriskSnapshot(Message, frozen=True, kw_only=True):
+    """All channels of one Asterisk that belong to one shard, sent to every shard after any gap.
+
+    A channel that an actor knows and that is missing here is a hangup that was missed. Another
+    `boot_id` than the one an actor knows means that its Asterisk crashed.
+    """
+
+    asterisk_id: str
+    boot_id: str
+    channels: list[LiveChannel]
+
+
+class Heartbeat(Message, frozen=True, kw_only=True):
+    """Sent twice a second on the exchange `evercall.farm`, routing key `heartbeat.<asterisk_id>`."""
+
+    asterisk_id: str
+    role: str
+    boot_id: str
+    connected: bool
+    draining: bool
+    channels: int
+    at: datetime
