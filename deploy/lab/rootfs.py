@@ -1,16 +1,13 @@
 """The root file system of the lab: how it is built, and how a program is run inside it.
 
-The real servers come from Debian forky, whatever Debian the host is. mmdebstrap builds the tree, bubblewrap runs one
-server in it. Nothing is installed on the host but those two tools.
+The real servers come from Debian forky, whatever Debian the host is. mmdebstrap builds the tree,
+bubblewrap runs one server in it. Nothing is installed on the host but those two tools.
 """
 
 import hashlib
-import os
 import shutil
-import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.lab.errors import LabError
@@ -46,7 +43,7 @@ _DPKG_OPTIONS = (
     "path-exclude=/usr/share/locale/*",
 )
 
-# The tree belongs to whoever builds it, so a set-user-id program in it would be a hole in the host, not in the lab.
+# The tree belongs to whoever builds it: a set-user-id program in it would be a hole in the host.
 _CUSTOMIZE = 'find "$1" -xdev -type f -perm /6000 -exec chmod ug-s {} +'
 
 
@@ -62,7 +59,7 @@ def is_built(paths: LabPaths) -> bool:
 
 
 def build(paths: LabPaths, log: Path) -> None:
-    """Build the tree beside its final place, then rename: an interrupted build leaves nothing half done.
+    """Build the tree beside its final place, then rename: no build is ever left half done.
 
     Raises:
         LabError: mmdebstrap failed twice; `log` holds its output.
@@ -79,7 +76,7 @@ def build(paths: LabPaths, log: Path) -> None:
     else:
         raise LabError(
             "mmdebstrap could not build the root file system",
-            f"read {log}; most often the network or the mirror is away: then run the same command again",
+            f"read {log}; most often the network is away: then run the same command again",
         )
     (fresh / "etc" / "evercall-recipe").write_text(recipe_hash() + "\n")
     _remove_tree(paths.root)
@@ -91,8 +88,8 @@ def _bootstrap(target: Path, extra: Sequence[str], log: Path) -> bool:
     argv += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
     argv += ['--aptopt=Apt::Install-Recommends "false"', f"--customize-hook={_CUSTOMIZE}"]
     argv += [*extra, SUITE, "-"]
-    # By way of tar, because an ordinary user's mmdebstrap works with subordinate ids, and files that belong to those
-    # could be neither read nor removed by the user later. So every file belongs to whoever unpacks.
+    # By way of tar, because an ordinary user's mmdebstrap works with subordinate ids: files that
+    # belong to those the user could not remove later. So each file belongs to whoever unpacks.
     unpack = [
         "tar",
         "--extract",
