@@ -1,44 +1,32 @@
 """The farm as data: every process with its name, addresses, ports and environment.
 
 Pure: computed from settings and secrets, so that whoever renders, starts, tests or measures the
-lab reads the same description. Addresses follow one plan below the network prefix (here 127.20):
-
-    127.20.0.x   shared: load balancers (.10 external SIP, .20 Asterisk, .30 Kamailio, .40 API,
-                 .45 audio), .50 PostgreSQL, .60 RabbitMQ
-    127.20.1.x   Kamailio i: external i, internal 100+i
-    127.20.2.x   RTPEngine i: external media and control i, internal media 100+i
-    127.20.3.x   Asterisk of the call farm i
-    127.20.4.x   our services
-    127.20.9.x   the world outside: carriers 1-200, strangers 201-254
+lab reads the same description.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
 from deploy.lab.credentials import Credentials
+from deploy.lab.network import (
+    AMQP_PORT,
+    ARI_PORT,
+    AUDIO_PORT,
+    ERLANG_DISTRIBUTION_PORT,
+    HEALTH_PORT,
+    HTTP_PORT,
+    KAMAILIO_CONNECTION_PORTS,
+    KAMAILIO_SOURCE_PORTS,
+    POSTGRESQL_PORT,
+    RTPENGINE_CONTROL_PORT,
+    SIP_PORT,
+    Network,
+)
 from deploy.lab.paths import LabPaths
 from deploy.lab.settings import Settings
 
-SIP_PORT = 5060
-# Kamailio's second internal socket, for dialogs with clients whose connection only it has.
-KAMAILIO_CONNECTION_PORT = 5061
-# A load balancer pins a flow to a backend, so each Kamailio sends from several ports.
-KAMAILIO_SOURCE_PORTS = tuple(range(5070, 5078))
-KAMAILIO_RPC_PORT = 2049
-RTPENGINE_CONTROL_PORT = 22222
-RTPENGINE_MEDIA_PORTS = (20000, 29999)
-ASTERISK_MEDIA_PORTS = (10000, 19999)
-ARI_PORT = 8088
-HEALTH_PORT = 9100
-HTTP_PORT = 8080
-AUDIO_PORT = 8081
-POSTGRESQL_PORT = 5432
-AMQP_PORT = 5672
-EPMD_PORT = 4369
-ERLANG_DISTRIBUTION_PORT = 25672
-
 ARI_USERNAME = "evercall"
+USERNAME = "evercall"
 DATABASE = "evercall"
 VIRTUAL_HOST = "evercall"
 
@@ -89,71 +77,6 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """The addresses that are fixed whatever the size of the farm."""
-
-    prefix: str
-
-    def address(self, block: int, host: int) -> str:
-        return f"{self.prefix}.{block}.{host}"
-
-    @property
-    def external_sip(self) -> str:
-        return self.address(0, 10)
-
-    @property
-    def internal_asterisk(self) -> str:
-        return self.address(0, 20)
-
-    @property
-    def internal_kamailio(self) -> str:
-        return self.address(0, 30)
-
-    @property
-    def api(self) -> str:
-        return self.address(0, 40)
-
-    @property
-    def audio(self) -> str:
-        return self.address(0, 45)
-
-    @property
-    def postgresql(self) -> str:
-        return self.address(0, 50)
-
-    @property
-    def rabbitmq(self) -> str:
-        return self.address(0, 60)
-
-    def kamailio_external(self, index: int) -> str:
-        return self.address(1, index)
-
-    def kamailio_internal(self, index: int) -> str:
-        return self.address(1, 100 + index)
-
-    def rtpengine_external(self, index: int) -> str:
-        return self.address(2, index)
-
-    def rtpengine_internal(self, index: int) -> str:
-        return self.address(2, 100 + index)
-
-    def asterisk_call(self, index: int) -> str:
-        return self.address(3, index)
-
-    @property
-    def outside(self) -> str:
-        """Where SIP clients and web servers of tests and demo live."""
-        return f"{self.prefix}.9.0/24"
-
-    @property
-    def carriers(self) -> tuple[str, ...]:
-        """The addresses whose calls are accepted, as networks."""
-        first = ipaddress.IPv4Address(self.address(9, 1))
-        last = ipaddress.IPv4Address(self.address(9, 200))
-        return tuple(str(part) for part in ipaddress.summarize_address_range(first, last))
-
-
-@dataclass(frozen=True, slots=True)
 class Farm:
     """Everything that runs, in the order in which it is started."""
 
@@ -200,7 +123,7 @@ def _postgresql(network: Network) -> Process:
 
 
 def _rabbitmq(network: Network) -> Process:
-    ports = (AMQP_PORT, EPMD_PORT, ERLANG_DISTRIBUTION_PORT)
+    ports = (AMQP_PORT, network.epmd_port, ERLANG_DISTRIBUTION_PORT)
     endpoints = tuple(Endpoint("tcp", network.rabbitmq, port) for port in ports)
     return Process("rabbitmq", Kind.RABBITMQ, 1, endpoints)
 
@@ -223,9 +146,9 @@ def _kamailio(network: Network, index: int) -> Process:
         Endpoint("udp", external, SIP_PORT),
         Endpoint("tcp", external, SIP_PORT),
         Endpoint("udp", internal, SIP_PORT),
-        Endpoint("udp", internal, KAMAILIO_CONNECTION_PORT),
     ]
-    endpoints += [Endpoint("udp", internal, port) for port in KAMAILIO_SOURCE_PORTS]
+    ports = (*KAMAILIO_SOURCE_PORTS, *KAMAILIO_CONNECTION_PORTS)
+    endpoints += [Endpoint("udp", internal, port) for port in ports]
     return Process(f"kamailio-{index}", Kind.KAMAILIO, index, tuple(endpoints))
 
 

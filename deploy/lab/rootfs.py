@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.lab.errors import LabError
@@ -114,3 +115,42 @@ def _bootstrap(target: Path, extra: Sequence[str], log: Path) -> bool:
 def _remove_tree(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A folder or file of the host, shown inside. At the same path unless `target` is given."""
+
+    source: Path
+    target: str = ""
+    writable: bool = False
+
+
+def command(
+    paths: LabPaths,
+    argv: Sequence[str],
+    binds: Sequence[Bind] = (),
+    hostname: str = "lab",
+) -> list[str]:
+    """The command line that runs `argv` inside the root file system.
+
+    What runs there sees the host's network and its own process ids, and of the host's files those
+    in `binds`. It dies with its parent. Environment variables pass through.
+
+    It has uid 1000 in a user namespace whoever starts it: so root and an ordinary user take the
+    same way, and PostgreSQL, which refuses to run as root, is content.
+    """
+    line = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "1000", "--gid", "1000"]
+    line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname]
+    for folder in ("usr", "etc", "var/lib"):
+        line += ["--ro-bind", str(paths.root / folder), f"/{folder}"]
+    for name in ("bin", "sbin", "lib", "lib64"):
+        line += ["--symlink", f"usr/{name}", f"/{name}"]
+    line += ["--dir", "/run", "--symlink", "/run", "/var/run"]
+    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    # Asterisk resolves its own host name for every call, so all names of the farm are known here.
+    line += ["--ro-bind-try", str(paths.etc / "hosts"), "/etc/hosts"]
+    for bind in binds:
+        kind = "--bind" if bind.writable else "--ro-bind"
+        line += [kind, str(bind.source), bind.target or str(bind.source)]
+    return [*line, "--", *argv]

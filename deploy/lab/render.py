@@ -1,0 +1,208 @@
+"""Renders the configuration of every server below `.lab/etc`.
+
+The templates of Kamailio, Asterisk and RTPEngine are the ones that every deployment uses
+(`kamailio/`, `asterisk/`, `rtpengine/`); those of nginx, PostgreSQL and RabbitMQ belong to the lab.
+A template names its variables at its head. Inside the root file system each server finds its files
+where its Debian package would have put them, so a template need not know that it is in a lab.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from deploy.lab import network as ports
+from deploy.lab import plan
+from deploy.lab.credentials import Credentials, write_private
+from deploy.lab.paths import LabPaths
+from deploy.lab.plan import Farm, Kind, Process
+
+_OWN_TEMPLATES = Path(__file__).parent / "templates"
+
+Variables = Mapping[str, Any]
+
+
+def render_text(template: Path, variables: Variables) -> str:
+    """One template. A variable that is missing is an error, not an empty text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+    )
+    return environment.get_template(template.name).render(variables)
+
+
+def render_folder(templates: Path, variables: Variables, target: Path) -> None:
+    """Every `*.j2` below `templates`, into a fresh `target`."""
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True, mode=0o700)
+    for template in sorted(templates.rglob("*.j2")):
+        file = target / template.relative_to(templates).with_suffix("")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_private(file, render_text(template, variables))
+
+
+def render_servers(farm: Farm, credentials: Credentials, paths: LabPaths) -> None:
+    """The configuration of all servers, and the names that they know each other by."""
+    paths.etc.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (paths.etc / "hosts").write_text(hosts(farm))
+    for process in farm.processes:
+        if process.kind is not Kind.SERVICE:
+            templates = templates_of(process.kind, paths.project)
+            render_folder(templates, variables(process, farm, credentials), etc_of(process, paths))
+
+
+def etc_of(process: Process, paths: LabPaths) -> Path:
+    """Where a server's rendered files are."""
+    return paths.etc / process.name
+
+
+def templates_of(kind: Kind, project: Path) -> Path:
+    """Where the templates of a kind of server are."""
+    if kind in (Kind.KAMAILIO, Kind.ASTERISK, Kind.RTPENGINE):
+        return project / kind / "templates"
+    return _OWN_TEMPLATES / kind
+
+
+def hosts(farm: Farm) -> str:
+    """/etc/hosts inside the root file system: every process under its own name."""
+    lines = ["127.0.0.1 localhost"]
+    lines += [f"{process.address} {process.name}" for process in farm.processes]
+    return "\n".join(lines) + "\n"
+
+
+def variables(process: Process, farm: Farm, credentials: Credentials) -> Variables:
+    """What the templates of a server may use."""
+    match process.kind:
+        case Kind.KAMAILIO:
+            return _kamailio(process, farm)
+        case Kind.ASTERISK:
+            return _asterisk(process, farm, credentials)
+        case Kind.RTPENGINE:
+            return _rtpengine(process, farm)
+        case Kind.NGINX:
+            return _nginx(farm)
+        case Kind.POSTGRESQL:
+            return _postgresql(farm)
+        case Kind.RABBITMQ:
+            return _rabbitmq(farm, credentials)
+        case Kind.SERVICE:
+            return {}
+
+
+def _kamailio(process: Process, farm: Farm) -> Variables:
+    network = farm.network
+    return {
+        "EXTERNAL_ADDRESS": network.kamailio_external(process.index),
+        "EXTERNAL_PORT": ports.SIP_PORT,
+        "EXTERNAL_LB_ADDRESS": network.external_sip,
+        "EXTERNAL_LB_PORT": ports.SIP_PORT,
+        "INTERNAL_ADDRESS": network.kamailio_internal(process.index),
+        "INTERNAL_PORT": ports.SIP_PORT,
+        "INTERNAL_LB_ADDRESS": network.internal_kamailio,
+        "INTERNAL_LB_PORT": ports.SIP_PORT,
+        "SOURCE_PORTS": ports.KAMAILIO_SOURCE_PORTS,
+        "CONNECTION_SOURCE_PORTS": ports.KAMAILIO_CONNECTION_PORTS,
+        "ASTERISK_LB_ADDRESS": network.internal_asterisk,
+        "ASTERISK_LB_PORT": ports.SIP_PORT,
+        "ASTERISK_NETWORKS": network.asterisks,
+        "INTERNAL_NETWORKS": network.inside,
+        "CARRIER_NETWORKS": network.carriers,
+        "DOMAINS": (),
+        # nginx keeps a client's address, but on one machine the port is in use by the client.
+        "EXTERNAL_LB_REWRITES_PORT": True,
+        "RTPENGINE_SOCKETS": [
+            f"udp:{peer.address}:{ports.RTPENGINE_CONTROL_PORT}"
+            for peer in farm.of_kind(Kind.RTPENGINE)
+        ],
+        "OUTBOUND_CODECS": ("PCMA", "G722"),
+        "PIKE_REQUESTS": 60,
+        "PIKE_SECONDS": 2,
+        "PIKE_BLOCK_SECONDS": 10,
+        "UDP_WORKERS": 2,
+        "TCP_WORKERS": 2,
+        "LOG_LEVEL": 0,
+        "CONFIG_DIRECTORY": "/etc/kamailio",
+        "RUN_DIRECTORY": "/run/kamailio",
+    }
+
+
+def _asterisk(process: Process, farm: Farm, credentials: Credentials) -> Variables:
+    network = farm.network
+    proxy = farm.named(f"asterisk_proxy-{process.index}")
+    low, high = ports.ASTERISK_MEDIA_PORTS
+    return {
+        "ASTERISK_ID": f"call-{process.index}",
+        "SIP_ADDRESS": process.address,
+        "SIP_PORT": ports.SIP_PORT,
+        "KAMAILIO_LB_ADDRESS": network.internal_kamailio,
+        "KAMAILIO_LB_PORT": ports.SIP_PORT,
+        "KAMAILIO_NETWORKS": network.kamailios,
+        "MEDIA_PORT_LOW": low,
+        "MEDIA_PORT_HIGH": high,
+        "ARI_URL": f"ws://{proxy.address}:{ports.ARI_PORT}/",
+        "ARI_USERNAME": plan.ARI_USERNAME,
+        "ARI_PASSWORD": credentials.ari_password,
+    }
+
+
+def _rtpengine(process: Process, farm: Farm) -> Variables:
+    low, high = ports.RTPENGINE_MEDIA_PORTS
+    return {
+        "CONTROL_ADDRESS": process.address,
+        "CONTROL_PORT": ports.RTPENGINE_CONTROL_PORT,
+        "EXTERNAL_ADDRESS": farm.network.rtpengine_external(process.index),
+        "INTERNAL_ADDRESS": farm.network.rtpengine_internal(process.index),
+        "PORT_LOW": low,
+        "PORT_HIGH": high,
+    }
+
+
+# How long an idle flow is remembered. Outside, where each client is a flow, briefly; inside there
+# are few flows, and while a phone rings nothing passes on them.
+_OUTSIDE_IDLE_SECONDS = 60
+_INSIDE_IDLE_SECONDS = 600
+
+
+def _nginx(farm: Farm) -> Variables:
+    network = farm.network
+    kamailios, asterisks = farm.of_kind(Kind.KAMAILIO), farm.of_kind(Kind.ASTERISK)
+    outside = [f"{network.kamailio_external(peer.index)}:{ports.SIP_PORT}" for peer in kamailios]
+    inside = [f"{network.kamailio_internal(peer.index)}:{ports.SIP_PORT}" for peer in kamailios]
+    calls = [f"{peer.address}:{ports.SIP_PORT}" for peer in asterisks]
+    apis = [f"{peer.address}:{ports.HTTP_PORT}" for peer in farm.of_module("api_manager")]
+    audio = [f"{peer.address}:{ports.AUDIO_PORT}" for peer in farm.of_module("call_manager")]
+    return {
+        "SIP_PORT": ports.SIP_PORT,
+        "SIP_BALANCERS": [
+            ("kamailio_external", network.external_sip, _OUTSIDE_IDLE_SECONDS, outside),
+            ("kamailio_internal", network.internal_kamailio, _INSIDE_IDLE_SECONDS, inside),
+            ("asterisk", network.internal_asterisk, _INSIDE_IDLE_SECONDS, calls),
+        ],
+        "HTTP_BALANCERS": [
+            ("api", network.api, ports.HTTP_PORT, apis),
+            ("audio", network.audio, ports.HTTP_PORT, audio),
+        ],
+    }
+
+
+def _postgresql(farm: Farm) -> Variables:
+    return {
+        "ADDRESS": farm.network.postgresql,
+        "PORT": ports.POSTGRESQL_PORT,
+        "NETWORK": farm.network.everything,
+    }
+
+
+def _rabbitmq(farm: Farm, credentials: Credentials) -> Variables:
+    return {
+        "ADDRESS": farm.network.rabbitmq,
+        "PORT": ports.AMQP_PORT,
+        "USERNAME": plan.USERNAME,
+        "PASSWORD": credentials.rabbitmq_password,
+        "VIRTUAL_HOST": plan.VIRTUAL_HOST,
+    }
