@@ -17,9 +17,11 @@ loads the actor next, so every receiver must bear hearing a thing twice:
     Tell      committed: it goes through the outbox              to an actor, one way, never lost
     Publish   committed: it goes through the outbox              domain event
     Reply     sent once after the commit, at most once           to the sender of this message
+
+A `Reply` while deciding on `Answered` or `Failed` goes to the sender of the message whose decision asked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -131,7 +133,14 @@ class CancelTimer:
     name: str
 
 
-Effect = Ask | Command | Settle | Tell | Publish | Reply | ReplyError | SetTimer | CancelTimer
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Sends again all that this actor still waits for: whoever should have carried it out was away."""
+
+
+Effect = (
+    Ask | Command | Settle | Resend | Tell | Publish | Reply | ReplyError | SetTimer | CancelTimer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +179,18 @@ class ActorKind(Generic[State]):
 
 
 class PendingAsk(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="kind"):
-    """An `Ask` that waits for its answer, as it is stored. `body` is the encoded request."""
+    """An `Ask` that waits for its answer, as it is stored.
+
+    `request` names the request's class (`module:name`), `body` is the encoded request, `reply_to` and
+    `correlation_id` lead to the sender of the message that led to the `Ask`.
+    """
 
     service: str
     actor: UUID | None
+    request: str
     body: msgspec.Raw
+    reply_to: str | None = None
+    correlation_id: str | None = None
 
 
 class PendingCommand(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="kind"):
@@ -187,12 +203,15 @@ class PendingCommand(msgspec.Struct, frozen=True, kw_only=True, tag="command", t
 Pending = PendingAsk | PendingCommand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Actor(Generic[State]):
-    """An actor as the engine holds it in memory: its state and what belongs to it."""
+    """An actor as the engine holds it in memory: its state and what belongs to it.
+
+    A domain only reads it (in `receive`, to find whom a message concerns).
+    """
 
     id: UUID
     kind: ActorKind[State]
-    state: State
-    pending: Mapping[str, Pending] = field(default_factory=dict)
-    timers: Mapping[str, datetime] = field(default_factory=dict)
+    state: State | None
+    pending: dict[str, Pending] = field(default_factory=dict)
+    timers: dict[str, datetime] = field(default_factory=dict)

@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 
 
 def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip(
+        "_"
+    )
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=_snake):

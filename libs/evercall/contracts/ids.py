@@ -24,7 +24,9 @@ def make_id(milliseconds: int, random: bytes, *, near: UUID | None = None) -> UU
     noise = int.from_bytes(random[:10], "big")
     random_a = noise >> 68 & 0xFFF
     random_b = noise & (1 << 62) - 1
-    value = (milliseconds & (1 << 48) - 1) << 80 | _VERSION_7 | random_a << 64 | _VARIANT_RFC | random_b
+    value = (
+        (milliseconds & (1 << 48) - 1) << 80 | _VERSION_7 | random_a << 64 | _VARIANT_RFC | random_b
+    )
     if near is not None:
         value = value & ~_AFFINITY_MASK | affinity(near)
     return UUID(int=value)

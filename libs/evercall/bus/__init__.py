@@ -1,0 +1,4 @@
+"""RabbitMQ: topology, envelopes, requests and answers, events, one supervised connection.
+
+`envelope` and `calls` are pure; `connection` and `bus` do the IO.
+"""

@@ -1,0 +1,117 @@
+"""Messages as bytes and AMQP properties: pure functions, no connection.
+
+property         holds
+type             the message's tag; `answer` or `error` for answers
+message_id       unique per message; a repeated message keeps its id where it must count once
+correlation_id   on requests and their answers
+reply_to         where the answer goes: a routing key of `evercall.rpc`, or a direct reply-to queue
+expiration       milliseconds that the caller still waits
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+
+from evercall.contracts.base import ErrorData, Request
+from evercall.service.errors import PlatformError
+
+ANSWER = "answer"
+ERROR = "error"
+PERSISTENT = 2
+TRANSIENT = 1
+
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+"""Encodes any message or resource to JSON."""
+
+decode_error = msgspec.json.Decoder(ErrorData).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whom an answer goes to."""
+
+    reply_to: str
+    correlation_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came from the broker."""
+
+    type: str
+    body: bytes
+    message_id: str
+    routing_key: str
+    origin: Origin | None
+    correlation_id: str | None
+    delivery_tag: int
+
+    @classmethod
+    def of(cls, message: DeliveredMessage) -> "Incoming":
+        """Reads a delivery."""
+        properties = message.header.properties
+        correlation = properties.correlation_id
+        reply_to = properties.reply_to
+        return cls(
+            type=properties.message_type or "",
+            body=message.body,
+            message_id=properties.message_id or "",
+            routing_key=message.routing_key or "",
+            origin=Origin(reply_to, correlation) if reply_to else None,
+            correlation_id=correlation,
+            delivery_tag=message.delivery_tag or 0,
+        )
+
+
+def tag_of(message: msgspec.Struct) -> str:
+    """The AMQP `type` of a message."""
+    return str(message.__struct_config__.tag)
+
+
+def properties(
+    kind: str,
+    *,
+    message_id: str,
+    origin: Origin | None = None,
+    correlation_id: str | None = None,
+    expires: timedelta | None = None,
+    persistent: bool = True,
+    headers: dict[str, Any] | None = None,
+) -> spec.Basic.Properties:
+    """AMQP properties of a message of the type `kind`."""
+    return spec.Basic.Properties(
+        content_type="application/json",
+        message_type=kind,
+        message_id=message_id,
+        reply_to=origin.reply_to if origin else None,
+        correlation_id=origin.correlation_id if origin else correlation_id,
+        expiration=str(max(1, int(expires.total_seconds() * 1000))) if expires else None,
+        delivery_mode=PERSISTENT if persistent else TRANSIENT,
+        headers=headers,
+    )
+
+
+@lru_cache(maxsize=256)
+def answer_decoder(request: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
+    """The decoder for what answers a request class."""
+    for base in getattr(request, "__orig_bases__", ()):
+        for answer in get_args(base):
+            return msgspec.json.Decoder(answer)
+    raise TypeError(f"{request.__name__} does not say what answers it")
+
+
+def error_body(error: PlatformError) -> bytes:
+    """An error as the body of an answer of the type `error`."""
+    return encode(error.to_data())
+
+
+def new_message_id(value: UUID) -> str:
+    """A message id from a UUID."""
+    return value.hex

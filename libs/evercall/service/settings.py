@@ -1,0 +1,50 @@
+"""Settings that every service shares, read from the environment (prefix `EVERCALL_`)."""
+
+import os
+import socket
+from typing import NamedTuple
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "EVERCALL_"
+
+
+class Address(NamedTuple):
+    """Where a socket listens."""
+
+    host: str
+    port: int
+
+
+def parse_address(text: str) -> Address:
+    """Reads `host:port`.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit():
+        raise ValueError(f"expected host:port, got {text!r}")
+    return Address(host, int(port))
+
+
+class ServiceSettings(BaseSettings):
+    """One subclass per service. Secrets are `SecretStr`, so that `--print-config` masks them."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    amqp_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+    instance: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="Name of this replica; stable over restarts where the orchestrator gives one",
+    )
+    health_listen: str = Field(default="127.0.0.1:9100", description="/live, /ready and /metrics")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+    log_personal: bool = Field(
+        default=False, description="Show personal data (pii_ keys) in logs instead of masking it"
+    )
+    shards: int = Field(default=8, ge=1, le=1024, description="The same for all services, for ever")
+    database_pool: int = Field(default=4, ge=1, description="Most database connections")

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, paging, migrations. One database, one schema per service."""

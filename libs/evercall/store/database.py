@@ -1,0 +1,113 @@
+"""The database of a process: an asyncpg pool for the engine, a SQLAlchemy engine for plain tables.
+
+`available` follows a probe and what users of the pool report, so that readiness tells the truth while
+PostgreSQL is away.
+"""
+
+import asyncio
+import ssl
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from evercall.service import errors
+from evercall.service.logging import get_logger
+
+log = get_logger(__name__)
+
+PROBE_INTERVAL = 1.0
+COMMAND_TIMEOUT = 15.0
+
+STORE_ERRORS = (
+    OSError,
+    TimeoutError,
+    ssl.SSLError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    InterfaceError,
+    OperationalError,
+)
+"""What a call may raise while the database is away."""
+
+
+def store_unavailable() -> errors.Unavailable:
+    """The error that callers see while the database is away."""
+    return errors.Unavailable("store_unavailable", "The database is away")
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error says that the database is away, rather than that a statement is wrong."""
+    if isinstance(error, STORE_ERRORS):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+class Database:
+    """Connections to one PostgreSQL database."""
+
+    def __init__(self, url: str, size: int = 4) -> None:
+        self._url = url
+        self._size = size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._closing = asyncio.Event()
+        self.available = False
+        self.engine: AsyncEngine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=False,
+            connect_args={"command_timeout": COMMAND_TIMEOUT, "timeout": 5},
+        )
+
+    @property
+    def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        """The asyncpg pool.
+
+        Raises:
+            Unavailable: the database was never reached yet.
+        """
+        if self._pool is None:
+            raise store_unavailable()
+        return self._pool
+
+    async def run(self) -> None:
+        """Connects, and keeps `available` true to the facts, until `close`."""
+        while not self._closing.is_set():
+            await self._probe()
+            try:
+                async with asyncio.timeout(PROBE_INTERVAL):
+                    await self._closing.wait()
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        self._closing.set()
+        self.available = False
+        await self.engine.dispose()
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def _probe(self) -> None:
+        before = self.available
+        try:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url, min_size=1, max_size=self._size, command_timeout=COMMAND_TIMEOUT
+                )
+            async with asyncio.timeout(5.0):
+                await self._pool.fetchval("SELECT 1")
+            self.available = True
+        except STORE_ERRORS as error:
+            self.available = False
+            if before:
+                log.warning("database_lost", error=repr(error))
+            return
+        if not before:
+            log.info("database_connected")
