@@ -6,8 +6,8 @@ returns one `AriCommand`. Nothing is sent here. Paths and parameters are those o
 (https://docs.asterisk.org/Latest_API/API_Documentation/Asterisk_REST_Interface/).
 
 A command may be carried out twice (its sender was killed before it heard the outcome), so ids of
-channels, bridges and playbacks are always chosen by the caller: `<actor id>.<suffix>`. What Asterisk
-22.10 then answers to the repetition stands at each builder.
+channels, bridges and playbacks are always chosen by the caller: `<actor id>.<suffix>`. What
+Asterisk 22.10 then answers to the repetition stands at each builder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ def originate(
         caller_id: `"Name" <number>`.
         timeout: seconds until Asterisk gives up dialing.
         formats: for example `ulaw`.
-        variables: set at creation: `CALL_ID`, and header functions such as `PJSIP_HEADER(add,X-Name)`.
+        variables: set at creation: `CALL_ID`, and functions such as `PJSIP_HEADER(add,X-Name)`.
     """
     query = {"endpoint": endpoint, "app": app, "timeout": str(timeout)}
     query |= _set_only(appArgs=app_args or None, callerId=caller_id, formats=formats)
@@ -158,7 +158,7 @@ def dial(
     timeout: int = NO_TIMEOUT,
     caller: str | None = None,
 ) -> AriCommand:
-    """Dials a channel made by `create`. `caller` is the channel id of the calling leg. Again: 409."""
+    """Dials a channel made by `create`. `caller` is the id of the calling channel. Again: 409."""
     query = {"timeout": str(timeout)} | _set_only(caller=caller)
     return _command(actor, key, "POST", ("channels", channel_id, "dial"), query)
 
@@ -253,7 +253,7 @@ def external_media(
 def create_bridge(
     actor: UUID, key: str, bridge_id: str, *, attributes: str = "mixing", name: str | None = None
 ) -> AriCommand:
-    """Makes a bridge; `attributes` for example `mixing,dtmf_events`. Again: 200, the same bridge."""
+    """Makes a bridge; `attributes` such as `mixing,dtmf_events`. Again: 200, the same bridge."""
     query = {"type": attributes} | _set_only(name=name)
     return _command(actor, key, "POST", ("bridges", bridge_id), query)
 
