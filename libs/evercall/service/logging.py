@@ -17,7 +17,7 @@ MASK = "•••"
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger bound to a module's name."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(module=name)
     return logger
 
 
@@ -37,7 +37,7 @@ class _Forward(logging.Handler):
     """Routes what libraries log through the same pipeline."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(logger=record.name)
+        log = structlog.get_logger(module=record.name)
         exception = record.exc_info if record.exc_info and record.exc_info[0] else None
         log.log(record.levelno, "library_log", message=record.getMessage(), exc_info=exception)
 
