@@ -5,6 +5,7 @@
     ├── Unauthorized              401   authentication_required, invalid_credentials
     ├── Forbidden                 403   permission_denied
     ├── NotFound                  404   call_not_found, flow_not_found …
+    ├── MethodNotAllowed          405   method_not_allowed
     ├── Conflict                  409   call_already_hangup, state_invalid …
     ├── TooLarge                  413   request_too_large
     ├── RateLimited               429   rate_limit_exceeded (retryable)
@@ -68,6 +69,12 @@ class NotFound(PlatformError):
     http_status = 404
 
 
+class MethodNotAllowed(PlatformError):
+    """There is such a path, but not with this method; `details["allow"]` names those it has."""
+
+    http_status = 405
+
+
 class Conflict(PlatformError):
     """Not possible in the present state."""
 
@@ -107,7 +114,7 @@ class DeadlineExceeded(PlatformError):
 _BY_STATUS: Mapping[int, type[PlatformError]] = {
     kind.http_status: kind
     for kind in (
-        InvalidRequest, Unauthorized, Forbidden, NotFound, Conflict,
+        InvalidRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict,
         TooLarge, RateLimited, Internal, Unavailable, DeadlineExceeded,
     )
 }  # fmt: skip
