@@ -1,0 +1,5 @@
+"""`python -m route_manager`."""
+
+from route_manager.main import main
+
+main()
