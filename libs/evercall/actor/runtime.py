@@ -1,0 +1,609 @@
+"""The engine: takes what has arrived, lets actors decide, commits, sends, acks.
+
+One loop per process works off all shards that the process owns:
+
+    take all that has arrived (at most 512 messages, no waiting for more)
+    claim shards that are new here, load actors that are not in memory
+    decide on each message in order                         (`turn`)
+    write all changes in one statement                      (`store`)
+    send commands, requests and replies, grouped; publish the outbox
+    ack the batch with one frame
+
+Which replica owns a shard is the broker's choice: each shard is a quorum queue with a single active
+consumer, and each replica consumes all of them with the priority `hash(replica, shard)`. A `probe` message
+every few seconds lets the owner know that it is one, so that timers go on after a move. The database has the
+last word: see `store`.
+
+Whatever goes wrong outside `decide` (broker lost, database lost, shard lost), the way out is one and the same:
+forget what is in memory and load it again. What was asked and not answered is then sent again.
+"""
+
+import asyncio
+import hashlib
+import heapq
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Union
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from aiormq.abc import DeliveredMessage
+from aiormq.channel import Channel
+from prometheus_client import Counter, Gauge, Histogram
+
+from evercall.actor.model import Actor, ActorKind, Answered, Failed, PendingAsk
+from evercall.actor.store import ActorStore, Batch, Fenced, OutboxRow
+from evercall.actor.turn import (
+    DeadLetter,
+    Due,
+    LiveActors,
+    Outgoing,
+    Port,
+    PortAnswer,
+    RawAnswer,
+    Receive,
+    Turn,
+    Work,
+    World,
+    class_at,
+)
+from evercall.bus import topology
+from evercall.bus.bus import Bus
+from evercall.bus.connection import BROKER_ERRORS, Session
+from evercall.bus.envelope import ANSWER, ERROR, Incoming, Origin, encode, properties, tag_of
+from evercall.contracts.asterisk import AriCommand, AsteriskCommands
+from evercall.contracts.base import Message, Request
+from evercall.contracts.ids import shard_of
+from evercall.service.errors import PlatformError, Unavailable
+from evercall.service.identity import new_id
+from evercall.service.lifecycle import Tasks
+from evercall.service.logging import get_logger
+from evercall.service.process import Process
+from evercall.store.database import Database, is_unavailable
+
+log = get_logger(__name__)
+
+BATCH = 512
+PREFETCH = 256
+PROBE = "probe"
+PROBE_INTERVAL = 2.0
+PURGE_INTERVAL = 30.0
+RETRY_DELAY = 0.25
+
+BATCHES = Counter("evercall_actor_batches_total", "Batches committed", ["service"])
+MESSAGES = Counter("evercall_actor_messages_total", "Messages decided on", ["service", "type"])
+DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
+FENCED = Counter("evercall_actor_fenced_total", "Batches refused to a former owner", ["service"])
+RELOADS = Counter("evercall_actor_reloads_total", "Times that all memory was dropped", ["service"])
+OWNED = Gauge("evercall_actor_shards", "Shards owned by this replica", ["service"])
+COMMIT = Histogram(
+    "evercall_actor_commit_seconds",
+    "Time of a batch's transaction",
+    ["service"],
+    buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 5),
+)
+
+
+@dataclass(slots=True)
+class Shard:
+    """A shard that this process owns, as far as it knows."""
+
+    generation: int
+    actors: dict[UUID, Actor[Any]] = field(default_factory=dict)
+    seen: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message from the broker and the channel to ack it on."""
+
+    shard: int
+    incoming: Incoming
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A message of this process to itself: a timer, or a port's answer."""
+
+    shard: int
+    work: Work
+
+
+Item = Delivered | Inner
+
+
+class ActorRuntime:
+    """Runs the actors of one service in this process."""
+
+    def __init__(
+        self,
+        process: Process[Any],
+        bus: Bus,
+        database: Database,
+        service: str,
+        kinds: Sequence[ActorKind[Any]],
+        accepts: tuple[type[Message], ...],
+        receive: Receive,
+        ports: Mapping[str, Port] | None = None,
+    ) -> None:
+        shards = process.settings.shards
+        self._instance = process.settings.instance
+        self._tasks: Tasks = process.tasks
+        self._bus = bus
+        self._store = ActorStore(database, service, kinds, shards)
+        self._world = World(
+            service=service,
+            kinds={kind.name: kind for kind in kinds},
+            receive=receive,
+            ports=ports or {},
+            shards=shards,
+            new_id=new_id,
+        )
+        self._decode = msgspec.json.Decoder(Union[accepts]).decode  # noqa: UP007
+        self._shards: dict[int, Shard] = {}
+        self._arrived: deque[Item] = deque()
+        self._wake = asyncio.Event()
+        self._heap: list[tuple[datetime, UUID, str]] = []
+        self._published: list[UUID] = []
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._channel: Channel | None = None
+        bus.on_lost(self._forget_everything)
+        process.on_stop(self.stop)
+
+    async def start(self) -> None:
+        """Starts consuming and working."""
+        await self._bus.attach(self._consume)
+        self._tasks.start("actors", self._run())
+        self._tasks.start("actor-probes", self._probe())
+        self._tasks.start("actor-purge", self._purge())
+
+    async def stop(self) -> None:
+        """Finishes the batch that is under way; what was not begun goes back to the broker."""
+        self._stopping = True
+        self._wake.set()
+        await self._idle.wait()
+
+    # -- consuming -----------------------------------------------------------------------------
+
+    async def _consume(self, session: Session) -> None:
+        channel = await session.channel()
+        self._channel = channel
+        await channel.basic_qos(prefetch_count=PREFETCH)
+        for shard in range(self._world.shards):
+            key = topology.shard_key(self._world.service, shard)
+            await topology.declare_queue(channel, key, topology.SHARD_ARGUMENTS)
+        for shard in range(self._world.shards):
+            key = topology.shard_key(self._world.service, shard)
+            arguments: dict[str, Any] = {"x-priority": priority(self._instance, shard)}
+            await channel.basic_consume(key, self._consumer(shard, channel), arguments=arguments)
+
+    def _consumer(self, shard: int, channel: Channel) -> Any:
+        async def consume(message: DeliveredMessage) -> None:
+            if self._channel is channel:
+                self._arrived.append(Delivered(shard, Incoming.of(message), channel))
+                self._wake.set()
+
+        return consume
+
+    async def _probe(self) -> None:
+        while True:
+            for shard in range(self._world.shards):
+                headers = properties(
+                    PROBE,
+                    message_id="",
+                    persistent=False,
+                    expires=timedelta(seconds=2 * PROBE_INTERVAL),
+                )
+                key = topology.shard_key(self._world.service, shard)
+                try:
+                    await self._bus.send(topology.RPC, key, b"{}", headers)
+                except Unavailable:
+                    break
+            await asyncio.sleep(PROBE_INTERVAL)
+
+    async def _purge(self) -> None:
+        """Drops what can't come again, but only while the broker has been there for long enough that
+        everything it holds of old would have come."""
+        while True:
+            connected_to = self._channel
+            await asyncio.sleep(PURGE_INTERVAL)
+            if self._channel is not connected_to or not self._bus.connected or not self._shards:
+                continue
+            try:
+                await self._store.purge(list(self._shards))
+            except (PlatformError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                log.debug("actor_purge_failed", exc_info=True)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            items = await self._take()
+            if items:
+                await self._handle(items)
+        self._idle.set()
+
+    async def _take(self) -> list[Item]:
+        self._take_due()
+        if not self._arrived:
+            await self._sleep()
+            self._take_due()
+        self._wake.clear()
+        count = min(BATCH, len(self._arrived))
+        return [self._arrived.popleft() for _ in range(count)]
+
+    async def _sleep(self) -> None:
+        """Waits for a message, the next timer, or the moment to tidy up the outbox."""
+        delay = 1.0 if self._published else 60.0
+        if self._heap:
+            delay = min(delay, (self._heap[0][0] - _now()).total_seconds())
+        try:
+            async with asyncio.timeout(max(0.0, delay)):
+                await self._wake.wait()
+        except TimeoutError:
+            await self._tidy_outbox()
+
+    async def _tidy_outbox(self) -> None:
+        published, self._published = self._published, []
+        if not published:
+            return
+        try:
+            await self._store.forget_published(published)
+        except (PlatformError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._published.extend(published)
+            await asyncio.sleep(RETRY_DELAY)
+
+    def _take_due(self) -> None:
+        now = _now()
+        while self._heap and self._heap[0][0] <= now:
+            at, actor, name = heapq.heappop(self._heap)
+            shard = shard_of(actor, self._world.shards)
+            owned = self._shards.get(shard)
+            if owned is not None and actor in owned.actors:
+                work = Work(owned.actors[actor].kind.name, actor, Due(name, at))
+                self._arrived.append(Inner(shard, work))
+
+    async def _handle(self, items: list[Item]) -> None:
+        """Works a batch off, whatever it takes: the messages are kept until they are handled."""
+        while not self._stopping:
+            try:
+                await self._claim_missing(items)
+                await self._work(items)
+                return
+            except Fenced:
+                FENCED.labels(self._world.service).inc()
+                log.warning("actor_fenced")
+                await self._return([*items, *self._arrived])
+                self._forget_everything()
+                return
+            except Exception as error:
+                if not _waits_for_database(error):
+                    await self._handle_refused(items, error)
+                    return
+                log.warning("actor_store_unavailable", error=repr(error))
+                self._forget_everything(keep_arrived=True)
+                await asyncio.sleep(RETRY_DELAY)
+
+    async def _handle_refused(self, items: list[Item], error: Exception) -> None:
+        """The batch can't be written: find the message that does it and bury it."""
+        self._forget_everything(keep_arrived=True)
+        if len(items) > 1:
+            for item in items:
+                await self._handle([item])
+            return
+        log.error("actor_write_refused", exc_info=error)
+        await self._bury(items[0], error)
+        await self._ack(items)
+
+    async def _work(self, items: list[Item]) -> None:
+        actors: dict[UUID, Actor[Any]] = {}
+        shards = {item.shard for item in items if item.shard in self._shards}
+        turn = Turn(self._world, _now(), actors, self._shards)
+        message_ids: dict[int, list[str]] = {}
+        works = self._works(items, message_ids, turn)
+        await self._decide(turn, works, actors)
+        batch = self._batch(turn, shards, message_ids)
+        if turn.changed or turn.outgoing.outbox:
+            with COMMIT.labels(self._world.service).time():
+                await self._store.commit(batch)
+            BATCHES.labels(self._world.service).inc()
+            self._remember(turn, message_ids)
+        else:
+            self._published.extend(batch.published)
+        await self._send(turn.outgoing)
+        await self._ack(items)
+
+    async def _decide(self, turn: Turn, works: list[Work], actors: dict[UUID, Actor[Any]]) -> None:
+        while works:
+            await self._load(works, actors)
+            turn.run(works)
+            if turn.failed:
+                self._log_failures(turn)
+            turn.run_failed_again()
+            works, turn.unloaded = turn.unloaded, []
+
+    def _log_failures(self, turn: Turn) -> None:
+        for work, error in turn.failed:
+            log.error("decide_failed", actor=str(work.actor), kind=work.kind, exc_info=error)
+
+    async def _load(self, works: Iterable[Work], actors: dict[UUID, Actor[Any]]) -> None:
+        missing: dict[UUID, str] = {}
+        for work in works:
+            if work.actor in actors:
+                continue
+            shard = self._shards.get(shard_of(work.actor, self._world.shards))
+            live = shard.actors.get(work.actor) if shard is not None else None
+            if live is not None:
+                actors[work.actor] = live
+            else:
+                missing[work.actor] = work.kind
+        if not missing:
+            return
+        for actor in await self._store.load(list(missing)):
+            actors[actor.id] = actor
+        for identifier, kind in missing.items():
+            if identifier not in actors:
+                actors[identifier] = Actor(identifier, self._world.kinds[kind], None)
+
+    def _works(
+        self, items: Iterable[Item], message_ids: dict[int, list[str]], turn: Turn
+    ) -> list[Work]:
+        works: list[Work] = []
+        for item in items:
+            shard = self._shards.get(item.shard)
+            if isinstance(item, Inner):
+                if shard is not None:
+                    works.append(item.work)
+                continue
+            incoming = item.incoming
+            if shard is None or incoming.type == PROBE:
+                continue
+            repeated = incoming.message_id in shard.seen
+            try:
+                works.extend(self._read(incoming, shard, repeated=repeated))
+            except Exception as error:
+                log.error("message_not_understood", type=incoming.type, exc_info=error)
+                turn.outgoing.outbox.append(self._letter(incoming, item.shard, error))
+            if incoming.message_id and not repeated:
+                message_ids.setdefault(item.shard, []).append(incoming.message_id)
+        return works
+
+    def _read(self, incoming: Incoming, shard: Shard, *, repeated: bool) -> list[Work]:
+        """A message from the broker as work for actors. What was handled before is dropped, except
+        requests: who repeats a request still waits for its answer."""
+        MESSAGES.labels(self._world.service, incoming.type).inc()
+        if incoming.type in (ANSWER, ERROR):
+            kind, actor, key = (incoming.correlation_id or "").split("/", 2)
+            answer = RawAnswer(key, incoming.body, incoming.type == ERROR)
+            return [Work(kind, UUID(actor), answer)]
+        body = self._decode(incoming.body)
+        if repeated and not isinstance(body, Request):
+            return []
+        heard = self._world.receive(body, LiveActors(shard.actors))
+        return [Work(one.kind, one.actor, one.body, incoming.origin) for one in heard]
+
+    def _batch(self, turn: Turn, shards: set[int], message_ids: dict[int, list[str]]) -> Batch:
+        published, self._published = self._published, []
+        return Batch(
+            generations={shard: self._shards[shard].generation for shard in sorted(shards)},
+            message_ids=message_ids,
+            changed=list(turn.changed.values()),
+            outbox=turn.outgoing.outbox,
+            published=published,
+        )
+
+    def _remember(self, turn: Turn, message_ids: dict[int, list[str]]) -> None:
+        """Takes what was committed into memory."""
+        for shard, identifiers in message_ids.items():
+            owned = self._shards.get(shard)
+            if owned is not None:
+                _see(owned, identifiers)
+        for actor in turn.changed.values():
+            owned = self._shards.get(shard_of(actor.id, self._world.shards))
+            if owned is None:
+                continue
+            if actor.kind.index(actor.state).live:
+                owned.actors[actor.id] = actor
+            else:
+                owned.actors.pop(actor.id, None)
+        for timer in turn.timers:
+            heapq.heappush(self._heap, timer)
+
+    # -- owning --------------------------------------------------------------------------------
+
+    async def _claim_missing(self, items: Iterable[Item]) -> None:
+        missing = {
+            item.shard
+            for item in items
+            if isinstance(item, Delivered)
+            and item.shard not in self._shards
+            and item.channel is self._channel
+        }
+        for shard in sorted(missing):
+            await self._claim(shard)
+
+    async def _claim(self, shard: int) -> None:
+        claim = await self._store.claim(shard, self._instance)
+        owned = Shard(claim.generation, {actor.id: actor for actor in claim.actors})
+        _see(owned, claim.message_ids)
+        self._shards[shard] = owned
+        OWNED.labels(self._world.service).set(len(self._shards))
+        log.info("shard_claimed", shard=shard, generation=claim.generation, live=len(claim.actors))
+        turn = Turn(self._world, _now(), owned.actors, self._shards)
+        for actor in claim.actors:
+            turn.resend(actor)
+            for name, at in actor.timers.items():
+                heapq.heappush(self._heap, (at, actor.id, name))
+        turn.outgoing.outbox.extend(claim.outbox)
+        await self._send(turn.outgoing)
+
+    def _forget_everything(self, *, keep_arrived: bool = False) -> None:
+        """Back to an empty memory. What arrived on a lost connection comes again."""
+        if not keep_arrived:
+            self._arrived.clear()
+        self._shards.clear()
+        self._heap.clear()
+        self._published.clear()
+        RELOADS.labels(self._world.service).inc()
+        OWNED.labels(self._world.service).set(0)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        try:
+            for asterisk_id, commands in outgoing.commands.items():
+                await self._send_commands(asterisk_id, commands)
+            for kind, actor, key, pending in outgoing.asks:
+                await self._send_ask(kind, actor, key, pending)
+            for origin, body, error in outgoing.replies:
+                await self._bus.reply(origin, body, error=error)
+        except Unavailable:
+            # The session is gone: all memory is dropped with it, and what waits is sent again.
+            log.debug("actor_send_failed")
+        if outgoing.outbox:
+            self._tasks.start("outbox", self._publish(outgoing.outbox))
+
+    async def _send_commands(self, asterisk_id: str, commands: list[AriCommand]) -> None:
+        message = AsteriskCommands(commands=commands)
+        headers = properties(tag_of(message), message_id=new_id().hex, persistent=False)
+        key = topology.asterisk_key(asterisk_id)
+        await self._bus.send(topology.RPC, key, encode(message), headers)
+
+    async def _send_ask(self, kind: str, actor: UUID, key: str, pending: PendingAsk) -> None:
+        port = self._world.ports.get(pending.service)
+        if port is not None:
+            name = f"port-{pending.service}"
+            self._tasks.start(name, self._ask_port(port, kind, actor, key, pending))
+            return
+        request = class_at(pending.request)
+        shards = self._world.shards
+        back = topology.shard_key(self._world.service, shard_of(actor, shards))
+        to = pending.service
+        if pending.actor is not None:
+            to = topology.shard_key(to, shard_of(pending.actor, shards))
+        headers = properties(
+            str(request.__struct_config__.tag),
+            message_id=new_id().hex,
+            origin=Origin(back, f"{kind}/{actor}/{key}"),
+        )
+        await self._bus.send(topology.RPC, to, bytes(pending.body), headers)
+
+    async def _ask_port(
+        self, port: Port, kind: str, actor: UUID, key: str, pending: PendingAsk
+    ) -> None:
+        request = msgspec.json.decode(pending.body, type=class_at(pending.request))
+        message: Answered | Failed
+        try:
+            message = Answered(key=key, body=await port.answer(request))
+        except PlatformError as error:
+            message = Failed(key=key, error=error.to_data())
+        shard = shard_of(actor, self._world.shards)
+        self._arrived.append(Inner(shard, Work(kind, actor, PortAnswer(key, message))))
+        self._wake.set()
+
+    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
+        results = await asyncio.gather(*(self._publish_one(row) for row in rows))
+        if all(results):
+            self._published.extend(row.id for row in rows)
+            return
+        # A session that is gone has dropped the memory already; one that only fails to confirm must
+        # not keep the messages for itself.
+        if self._bus.connected:
+            self._forget_everything(keep_arrived=True)
+
+    async def _publish_one(self, row: OutboxRow) -> bool:
+        headers = properties(row.type, message_id=row.id.hex)
+        try:
+            await self._bus.publish_raw(row.exchange, row.routing_key, row.body, headers)
+        except (Unavailable, TimeoutError):
+            return False
+        if row.exchange == topology.DEAD:
+            DEAD.labels(self._world.service).inc()
+        return True
+
+    # -- acks ----------------------------------------------------------------------------------
+
+    async def _ack(self, items: Iterable[Item]) -> None:
+        last = _last_delivered(items, self._channel)
+        if last is not None:
+            await _quietly(last.channel.basic_ack(last.incoming.delivery_tag, True, wait=False))
+
+    async def _return(self, items: Iterable[Item]) -> None:
+        last = _last_delivered(items, self._channel)
+        if last is not None:
+            tag = last.incoming.delivery_tag
+            await _quietly(last.channel.basic_nack(tag, True, requeue=True, wait=False))
+
+    async def _bury(self, item: Item, error: Exception) -> None:
+        if isinstance(item, Inner):
+            return
+        row = self._letter(item.incoming, item.shard, error)
+        await self._publish_one(row)
+
+    def _letter(self, incoming: Incoming, shard: int, error: Exception) -> OutboxRow:
+        letter = DeadLetter(
+            service=self._world.service,
+            actor=None,
+            type=incoming.type,
+            reason=f"{type(error).__name__}: {error}",
+            body=msgspec.Raw(encode(incoming.body.decode(errors="replace"))),
+        )
+        return OutboxRow(
+            id=new_id(),
+            shard=shard,
+            exchange=topology.DEAD,
+            routing_key="",
+            type="dead_letter",
+            body=encode(letter),
+        )
+
+
+def priority(instance: str, shard: int) -> int:
+    """The consumer priority of a replica for a shard: rendezvous hashing, done by the broker."""
+    digest = hashlib.blake2b(f"{instance}/{shard}".encode(), digest_size=3).digest()
+    return int.from_bytes(digest, "big")
+
+
+SEEN = 50_000
+"""Ids of handled messages that a shard keeps in memory."""
+
+
+def _see(shard: Shard, identifiers: Iterable[str]) -> None:
+    for identifier in identifiers:
+        shard.seen[identifier] = None
+    while len(shard.seen) > SEEN:
+        del shard.seen[next(iter(shard.seen))]
+
+
+def _last_delivered(items: Iterable[Item], channel: Channel | None) -> Delivered | None:
+    delivered = [item for item in items if isinstance(item, Delivered) and item.channel is channel]
+    return delivered[-1] if delivered else None
+
+
+async def _quietly(sent: Coroutine[Any, Any, None]) -> None:
+    """A channel that is gone needs no ack: the broker delivers again."""
+    try:
+        await sent
+    except BROKER_ERRORS:
+        log.debug("ack_not_sent")
+
+
+_PASSING = (
+    Unavailable,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def _waits_for_database(error: Exception) -> bool:
+    return is_unavailable(error) or isinstance(error, _PASSING)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

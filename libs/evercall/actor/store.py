@@ -1,0 +1,227 @@
+"""What the engine keeps in PostgreSQL, and its one statement per batch.
+
+A batch is one statement, so one round trip and one transaction: SQLAlchemy Core with five multi-row
+statements in an explicit transaction took seven round trips for the same (docs/decisions/0001).
+
+Fencing: the owner of a shard raised the shard's generation when it claimed it, and every batch writes only
+if all its shards still have the generation that its owner knows. A replica that lost a shard and does not
+know it yet can so change nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from evercall.actor.model import Actor, ActorKind, Pending
+from evercall.bus.envelope import encode
+from evercall.contracts.ids import shard_of
+from evercall.store.database import Database
+
+MEMORY_SECONDS = 120
+"""How long the ids of handled messages are kept. RabbitMQ delivers again what was not acked when a consumer
+or the broker went away, which is a matter of seconds after its return."""
+
+
+class Fenced(Exception):
+    """Another replica owns one of the shards: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message that is published after the commit and forgotten after the broker's confirm."""
+
+    id: UUID
+    shard: int
+    exchange: str
+    routing_key: str
+    type: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one batch writes."""
+
+    generations: dict[int, int]
+    message_ids: dict[int, list[str]] = field(default_factory=dict)
+    changed: list[Actor[Any]] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    published: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a new owner of a shard finds."""
+
+    generation: int
+    actors: list[Actor[Any]]
+    message_ids: list[str]
+    outbox: list[OutboxRow]
+
+
+_pending_decoder = msgspec.json.Decoder(dict[str, Pending])
+_timers_decoder = msgspec.json.Decoder(dict[str, datetime])
+
+
+class _Record(msgspec.Struct):
+    state: msgspec.Raw
+    pending: msgspec.Raw
+    timers: msgspec.Raw
+
+
+_record_decoder = msgspec.json.Decoder(_Record)
+
+_COMMIT = """
+WITH fence AS (
+    UPDATE {schema}.actor_shard AS s SET batches = s.batches + 1
+    FROM unnest($1::int[], $2::bigint[]) AS mine(shard, generation)
+    WHERE s.shard = mine.shard AND s.generation = mine.generation
+    RETURNING 1
+), held AS (
+    SELECT count(*) = cardinality($1::int[]) AS held FROM fence
+), batch AS (
+    INSERT INTO {schema}.actor_batch (shard, at, message_ids)
+    SELECT b.shard, now(), string_to_array(b.ids, ',')
+    FROM unnest($3::int[], $4::text[]) AS b(shard, ids), held WHERE held
+), actors AS (
+    INSERT INTO {schema}.actor AS a
+        (id, kind, shard, customer_id, created_at, live, hidden, record)
+    SELECT c.* FROM unnest($5::uuid[], $6::text[], $7::int[], $8::uuid[], $9::timestamptz[],
+        $10::bool[], $11::bool[], $12::json[]) AS c, held WHERE held
+    ON CONFLICT (id) DO UPDATE
+        SET live = excluded.live, hidden = excluded.hidden, record = excluded.record
+), outbox AS (
+    INSERT INTO {schema}.outbox (id, shard, exchange, routing_key, type, body)
+    SELECT o.* FROM unnest($13::uuid[], $14::int[], $15::text[], $16::text[], $17::text[],
+        $18::bytea[]) AS o, held WHERE held
+), gone AS (
+    DELETE FROM {schema}.outbox WHERE id = ANY($19::uuid[])
+)
+SELECT held FROM held
+"""
+
+_CLAIM = """
+INSERT INTO {schema}.actor_shard AS s (shard, generation, batches, owner, claimed_at)
+VALUES ($1, 1, 0, $2, now())
+ON CONFLICT (shard) DO UPDATE
+    SET generation = s.generation + 1, owner = excluded.owner, claimed_at = now()
+RETURNING generation
+"""
+
+_LIVE = "SELECT id, kind, record FROM {schema}.actor WHERE shard = $1 AND live"
+_SOME = "SELECT id, kind, record FROM {schema}.actor WHERE id = ANY($1::uuid[])"
+_RECENT = """SELECT message_ids FROM {schema}.actor_batch
+WHERE shard = $1 AND at > now() - interval '1 hour'"""
+_OUTBOX = """SELECT id, shard, exchange, routing_key, type, body FROM {schema}.outbox
+WHERE shard = $1 ORDER BY sequence"""
+_PURGE = """DELETE FROM {schema}.actor_batch
+WHERE shard = ANY($1::int[]) AND at < now() - make_interval(secs => $2)"""
+_FORGET = "DELETE FROM {schema}.outbox WHERE id = ANY($1::uuid[])"
+
+
+class ActorStore:
+    """The tables `actor`, `actor_shard`, `actor_batch` and `outbox` of one service."""
+
+    def __init__(
+        self, database: Database, service: str, kinds: Iterable[ActorKind[Any]], shards: int
+    ) -> None:
+        self._database = database
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._decoders = {kind.name: msgspec.json.Decoder(kind.state) for kind in kinds}
+        self._shards = shards
+        sql = (_COMMIT, _CLAIM, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET)
+        (
+            self._commit,
+            self._claim,
+            self._live,
+            self._some,
+            self._recent,
+            self._outbox,
+            self._purge,
+            self._forget,
+        ) = (statement.format(schema=service) for statement in sql)
+
+    async def claim(self, shard: int, owner: str) -> Claim:
+        """Makes `owner` the owner of the shard and gives what it needs to go on."""
+        async with self._database.pool.acquire() as connection, connection.transaction():
+            generation = await connection.fetchval(self._claim, shard, owner)
+            rows = await connection.fetch(self._live, shard)
+            recent = await connection.fetch(self._recent, shard)
+            outbox = await connection.fetch(self._outbox, shard)
+        return Claim(
+            generation=generation,
+            actors=[self._actor(row) for row in rows],
+            message_ids=[identifier for row in recent for identifier in row["message_ids"]],
+            outbox=[OutboxRow(**row) for row in outbox],
+        )
+
+    async def load(self, identifiers: Sequence[UUID]) -> list[Actor[Any]]:
+        """The actors with these ids, as far as there are such."""
+        return [
+            self._actor(row) for row in await self._database.pool.fetch(self._some, identifiers)
+        ]
+
+    async def commit(self, batch: Batch) -> None:
+        """Writes a batch.
+
+        Raises:
+            Fenced: another replica owns one of the shards; nothing was written.
+        """
+        columns: list[list[Any]] = [[] for _ in range(8)]
+        for actor in batch.changed:
+            for column, value in zip(columns, self._columns(actor), strict=True):
+                column.append(value)
+        held = await self._database.pool.fetchval(
+            self._commit,
+            list(batch.generations),
+            list(batch.generations.values()),
+            list(batch.message_ids),
+            [",".join(identifiers) for identifiers in batch.message_ids.values()],
+            *columns,
+            [row.id for row in batch.outbox],
+            [row.shard for row in batch.outbox],
+            [row.exchange for row in batch.outbox],
+            [row.routing_key for row in batch.outbox],
+            [row.type for row in batch.outbox],
+            [row.body for row in batch.outbox],
+            batch.published,
+        )
+        if not held:
+            raise Fenced
+
+    async def forget_published(self, identifiers: Sequence[UUID]) -> None:
+        """Removes what the broker confirmed from the outbox."""
+        await self._database.pool.execute(self._forget, identifiers)
+
+    async def purge(self, shards: Sequence[int]) -> None:
+        """Removes ids of messages that can't come again."""
+        await self._database.pool.execute(self._purge, shards, float(MEMORY_SECONDS))
+
+    def _columns(self, actor: Actor[Any]) -> tuple[Any, ...]:
+        index = actor.kind.index(actor.state)
+        record = {"state": actor.state, "pending": actor.pending, "timers": actor.timers}
+        return (
+            actor.id,
+            actor.kind.name,
+            shard_of(actor.id, self._shards),
+            index.customer_id,
+            index.created_at,
+            index.live,
+            index.hidden,
+            encode(record).decode(),
+        )
+
+    def _actor(self, row: Any) -> Actor[Any]:
+        record = _record_decoder.decode(row["record"])
+        kind = row["kind"]
+        return Actor(
+            id=row["id"],
+            kind=self._kinds[kind],
+            state=self._decoders[kind].decode(record.state),
+            pending=_pending_decoder.decode(record.pending),
+            timers=_timers_decoder.decode(record.timers),
+        )

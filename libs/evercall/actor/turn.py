@@ -1,0 +1,395 @@
+"""One turn: messages go through `decide`, effects are collected. Nothing here waits or does IO.
+
+The runtime commits what a turn changed, and only then sends what it collected.
+"""
+
+import importlib
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from evercall.actor import model
+from evercall.actor.model import Actor, ActorKind, Answered, Failed, PendingAsk, PendingCommand
+from evercall.actor.store import OutboxRow
+from evercall.bus import topology
+from evercall.bus.envelope import Origin, answer_decoder, decode_error, encode, error_body, tag_of
+from evercall.contracts.asterisk import AriCommand
+from evercall.contracts.base import Message, Request, ResourceEvent
+from evercall.contracts.ids import shard_of
+from evercall.service.errors import Internal, PlatformError
+
+ATTEMPTS = 3
+"""How often a message is tried before it goes to the dead letters."""
+
+
+class Port(Protocol):
+    """Something outside the actors that answers an `Ask`: a cache in front of a service, a fetcher."""
+
+    def known(self, request: Any) -> msgspec.Struct | PlatformError | None:
+        """The answer, where it is at hand without IO."""
+
+    async def answer(self, request: Any) -> msgspec.Struct:
+        """The answer. Raises `PlatformError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An answer as it came from the bus; what it is depends on what was asked."""
+
+    key: str
+    body: bytes
+    error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PortAnswer:
+    """What a port answered after a while."""
+
+    key: str
+    message: Answered | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A timer whose time has come, unless it was moved meanwhile."""
+
+    name: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Work:
+    """One message for one actor."""
+
+    kind: str
+    actor: UUID
+    body: Message | RawAnswer | PortAnswer | Due
+    origin: Origin | None = None
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """What is sent after the commit."""
+
+    commands: dict[str, list[AriCommand]] = field(default_factory=dict)
+    asks: list[tuple[str, UUID, str, PendingAsk]] = field(default_factory=list)
+    replies: list[tuple[Origin, bytes, bool]] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message from the bus, and the actor that it is for."""
+
+    kind: str
+    actor: UUID
+    body: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LiveActors:
+    """The live actors of one shard, for messages that concern whoever is concerned."""
+
+    actors: Mapping[UUID, Actor[Any]]
+
+    def of(self, kind: str) -> Iterable[Actor[Any]]:
+        """All live actors of a kind."""
+        return [actor for actor in self.actors.values() if actor.kind.name == kind]
+
+
+Receive = Callable[[Message, LiveActors], Iterable[Delivery]]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What does not change from turn to turn."""
+
+    service: str
+    kinds: Mapping[str, ActorKind[Any]]
+    receive: Receive
+    ports: Mapping[str, Port]
+    shards: int
+    new_id: Callable[[UUID], UUID]
+
+
+class Turn:
+    """Decides on a batch of messages. `actors` is the runtime's memory, changed in place: when the commit
+    fails the runtime drops that memory and loads it anew."""
+
+    def __init__(
+        self,
+        world: World,
+        now: datetime,
+        actors: dict[UUID, Actor[Any]],
+        owned: Container[int],
+    ) -> None:
+        self._world = world
+        self._now = now
+        self._actors = actors
+        self._owned = owned
+        self._local: deque[Work] = deque()
+        self.changed: dict[UUID, Actor[Any]] = {}
+        self.timers: list[tuple[datetime, UUID, str]] = []
+        self.outgoing = Outgoing()
+        self.unloaded: list[Work] = []
+        self.failed: list[tuple[Work, Exception]] = []
+
+    def run(self, works: Iterable[Work]) -> None:
+        """Decides on each message in order; what an actor says to its neighbours comes right after it."""
+        for work in works:
+            self._take(work)
+            while self._local:
+                self._take(self._local.popleft())
+
+    def run_failed_again(self) -> None:
+        """Tries failed messages again, up to `ATTEMPTS`; then they become dead letters."""
+        while self.failed:
+            again, self.failed = self.failed, []
+            for work, error in again:
+                if work.attempts >= ATTEMPTS:
+                    self._bury(work, error)
+                    continue
+                self.run([work])
+
+    def resend(self, actor: Actor[Any]) -> None:
+        """Sends again all that an actor waits for."""
+        for key, pending in actor.pending.items():
+            self._send_pending(actor, key, pending)
+
+    def _take(self, work: Work) -> None:
+        if work.actor not in self._actors:
+            self.unloaded.append(work)
+            return
+        work.attempts += 1
+        actor = self._actors[work.actor]
+        try:
+            self._decide(actor, work)
+        except PlatformError as error:
+            self._refuse(work, error)
+        except Exception as error:
+            self.failed.append((work, error))
+
+    def _decide(self, actor: Actor[Any], work: Work) -> None:
+        message, origin = self._message(actor, work)
+        if message is None:
+            return
+        asked = actor.pending.get(message.key) if isinstance(message, Answered | Failed) else None
+        decision = actor.kind.decide(actor.state, message, self._now)
+        if decision.state is not actor.state:
+            if decision.state is None:
+                raise TypeError("a state cannot be taken back; make it not live instead")
+            actor.state = decision.state
+            self._touch(actor)
+        for effect in decision.effects:
+            self._apply(actor, origin, effect)
+        if isinstance(message, model.TimerFired):
+            self._forget_timer(actor, work)
+        if asked is not None and isinstance(message, Answered | Failed):
+            self._forget_asked(actor, message.key, asked)
+
+    def _message(self, actor: Actor[Any], work: Work) -> tuple[Message | None, Origin | None]:
+        """What `decide` hears, and whom its `Reply` goes to; None when it is out of date."""
+        body = work.body
+        match body:
+            case Due(name, at):
+                due = actor.timers.get(name) == at
+                return (model.TimerFired(name=name) if due else None), None
+            case RawAnswer(key) | PortAnswer(key):
+                pending = actor.pending.get(key)
+                if not isinstance(pending, PendingAsk):
+                    return None, None
+                answer = body.message if isinstance(body, PortAnswer) else _answer(body, pending)
+                return answer, _origin(pending)
+            case _:
+                return body, work.origin
+
+    def _forget_timer(self, actor: Actor[Any], work: Work) -> None:
+        # Unless `decide` set a timer of the same name again.
+        body = work.body
+        if isinstance(body, Due) and actor.timers.get(body.name) == body.at:
+            del actor.timers[body.name]
+            self._touch(actor)
+
+    def _forget_asked(self, actor: Actor[Any], key: str, asked: model.Pending) -> None:
+        # Unless `decide` asked again under the same key.
+        if actor.pending.get(key) is asked:
+            del actor.pending[key]
+            self._touch(actor)
+
+    def _touch(self, actor: Actor[Any]) -> None:
+        if actor.state is not None:
+            self.changed[actor.id] = actor
+
+    # -- effects -------------------------------------------------------------------------------
+
+    def _apply(self, actor: Actor[Any], origin: Origin | None, effect: model.Effect) -> None:
+        match effect:
+            case model.Command(asterisk_id, command):
+                pending = PendingCommand(asterisk_id=asterisk_id, command=command)
+                if actor.state is not None:
+                    actor.pending[command.key] = pending
+                    self._touch(actor)
+                self._send_pending(actor, command.key, pending)
+            case model.Settle(key):
+                if actor.pending.pop(key, None) is not None:
+                    self._touch(actor)
+            case model.Ask():
+                self._ask(actor, origin, effect)
+            case model.Reply(body):
+                if origin is not None:
+                    self.outgoing.replies.append((origin, encode(body), False))
+            case model.ReplyError(error):
+                if origin is not None:
+                    self.outgoing.replies.append((origin, error_body(error), True))
+            case model.SetTimer(name, at):
+                actor.timers[name] = at
+                self.timers.append((at, actor.id, name))
+                self._touch(actor)
+            case model.CancelTimer(name):
+                if actor.timers.pop(name, None) is not None:
+                    self._touch(actor)
+            case model.Publish():
+                self._publish(actor, effect)
+            case model.Tell():
+                self._tell(actor, effect)
+            case model.Resend():
+                self.resend(actor)
+
+    def _ask(self, actor: Actor[Any], origin: Origin | None, ask: model.Ask) -> None:
+        port = self._world.ports.get(ask.service)
+        known = port.known(ask.body) if port is not None else None
+        if known is not None:
+            self._local.append(Work(actor.kind.name, actor.id, _known(ask.key, known), origin))
+            return
+        pending = PendingAsk(
+            service=ask.service,
+            actor=ask.actor,
+            request=class_path(type(ask.body)),
+            body=msgspec.Raw(encode(ask.body)),
+            reply_to=origin.reply_to if origin else None,
+            correlation_id=origin.correlation_id if origin else None,
+        )
+        if actor.state is None:
+            raise TypeError("an actor without a state cannot wait for an answer")
+        actor.pending[ask.key] = pending
+        self._touch(actor)
+        self._send_pending(actor, ask.key, pending)
+
+    def _send_pending(self, actor: Actor[Any], key: str, pending: model.Pending) -> None:
+        if isinstance(pending, PendingCommand):
+            queue = self.outgoing.commands.setdefault(pending.asterisk_id, [])
+            queue.append(pending.command)
+            return
+        self.outgoing.asks.append((actor.kind.name, actor.id, key, pending))
+
+    def _tell(self, actor: Actor[Any], tell: model.Tell) -> None:
+        shard = shard_of(tell.actor, self._world.shards)
+        if tell.service == self._world.service and shard in self._owned:
+            for heard in self._world.receive(tell.body, LiveActors({})):
+                self._local.append(Work(heard.kind, heard.actor, heard.body))
+            return
+        key = topology.shard_key(tell.service, shard)
+        self._put_out(actor, topology.RPC, key, tag_of(tell.body), encode(tell.body))
+
+    def _publish(self, actor: Actor[Any], publish: model.Publish) -> None:
+        event = ResourceEvent(
+            id=self._world.new_id(actor.id),
+            type=f"{publish.resource}_{publish.event}",
+            customer_id=publish.customer_id,
+            resource_id=actor.id,
+            at=self._now,
+            resource=msgspec.Raw(encode(publish.body)),
+        )
+        key = f"{publish.customer_id}.{publish.resource}.{publish.event}"
+        self._put_out(actor, topology.EVENTS, key, event.type, encode(event), event.id)
+
+    def _put_out(
+        self,
+        actor: Actor[Any],
+        exchange: str,
+        key: str,
+        kind: str,
+        body: bytes,
+        identifier: UUID | None = None,
+    ) -> None:
+        self.outgoing.outbox.append(
+            OutboxRow(
+                id=identifier or self._world.new_id(actor.id),
+                shard=shard_of(actor.id, self._world.shards),
+                exchange=exchange,
+                routing_key=key,
+                type=kind,
+                body=body,
+            )
+        )
+
+    # -- failures ------------------------------------------------------------------------------
+
+    def _refuse(self, work: Work, error: PlatformError) -> None:
+        if work.origin is not None:
+            self.outgoing.replies.append((work.origin, error_body(error), True))
+
+    def _bury(self, work: Work, error: Exception) -> None:
+        self._refuse(work, Internal("internal", "The message could not be handled"))
+        letter = dead_letter(self._world.service, work, error)
+        actor = self._actors[work.actor]
+        self._put_out(actor, topology.DEAD, "", "dead_letter", encode(letter))
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that could not be handled, with the reason, in the queue `evercall.dead`."""
+
+    service: str
+    actor: UUID | None
+    type: str
+    reason: str
+    body: msgspec.Raw
+
+
+def dead_letter(service: str, work: Work, error: Exception) -> DeadLetter:
+    """Wraps a message that failed."""
+    body = work.body
+    raw = body.body if isinstance(body, RawAnswer) else encode(body)
+    return DeadLetter(
+        service=service,
+        actor=work.actor,
+        type=tag_of(body) if isinstance(body, Message) else type(body).__name__,
+        reason=f"{type(error).__name__}: {error}",
+        body=msgspec.Raw(raw),
+    )
+
+
+def class_path(kind: type[Any]) -> str:
+    """A class's name as it is stored with what was asked."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+@lru_cache(maxsize=256)
+def class_at(path: str) -> type[Request[Any]]:
+    """The class that `class_path` named."""
+    module, _, name = path.partition(":")
+    found: type[Request[Any]] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _origin(pending: PendingAsk) -> Origin | None:
+    return Origin(pending.reply_to, pending.correlation_id) if pending.reply_to else None
+
+
+def _answer(raw: RawAnswer, pending: PendingAsk) -> Message:
+    if raw.error:
+        return Failed(key=raw.key, error=decode_error(raw.body))
+    return Answered(key=raw.key, body=answer_decoder(class_at(pending.request)).decode(raw.body))
+
+
+def _known(key: str, known: msgspec.Struct | PlatformError) -> Message:
+    if isinstance(known, PlatformError):
+        return Failed(key=key, error=known.to_data())
+    return Answered(key=key, body=known)
