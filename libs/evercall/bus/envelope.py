@@ -11,7 +11,7 @@ expiration       milliseconds that the caller still waits
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -103,7 +103,8 @@ def answer_decoder(request: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
     """The decoder for what answers a request class."""
     for base in getattr(request, "__orig_bases__", ()):
         for answer in get_args(base):
-            return msgspec.json.Decoder(answer)
+            if not isinstance(answer, TypeVar):
+                return msgspec.json.Decoder(answer)
     raise TypeError(f"{request.__name__} does not say what answers it")
 
 

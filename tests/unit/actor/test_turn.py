@@ -1,0 +1,312 @@
+"""The pure half of the engine, driven with a small domain: an account that counts."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from evercall.actor import model
+from evercall.actor.model import Actor, ActorKind, Answered, Decision, Failed, Index, TimerFired
+from evercall.actor.turn import (
+    ATTEMPTS,
+    Delivery,
+    Due,
+    LiveActors,
+    PortAnswer,
+    RawAnswer,
+    Turn,
+    Work,
+    World,
+)
+from evercall.bus import topology
+from evercall.bus.envelope import Origin, encode
+from evercall.contracts.asterisk import AriCommand
+from evercall.contracts.base import Empty, ErrorData, Message, Request
+from evercall.contracts.ids import derived_id, make_id
+from evercall.service.errors import Conflict, PlatformError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ID = make_id(1, bytes(10))
+OTHER_SHARD = make_id(1, bytes(9) + b"\x01")
+ORIGIN = Origin("amq.somewhere", "c1")
+
+
+class Count(msgspec.Struct, frozen=True):
+    value: int
+
+
+class Account(msgspec.Struct, frozen=True):
+    total: int = 0
+    heard: tuple[str, ...] = ()
+
+
+class Do(Message, frozen=True):
+    """Makes the account return these effects."""
+
+    name: str
+
+
+class Lookup(Request[Count], frozen=True):
+    number: int
+
+
+EFFECTS: dict[str, tuple[model.Effect, ...]] = {}
+
+
+def decide(state: Account | None, message: Message, now: datetime) -> Decision[Account]:
+    del now
+    before = state or Account()
+    match message:
+        case Do("nothing"):
+            return Decision(state)
+        case Do("break"):
+            raise RuntimeError("a fault of ours")
+        case Do("refuse"):
+            raise Conflict("state_invalid", "Not now")
+        case Do(name):
+            state = msgspec.structs.replace(before, heard=(*before.heard, name))
+            return Decision(state, EFFECTS.get(name, ()))
+        case Answered(key=key, body=Count(value)):
+            heard = (*before.heard, f"answered {key}")
+            return Decision(Account(before.total + value, heard), EFFECTS.get("answered", ()))
+        case Failed(key=key, error=error):
+            return Decision(
+                msgspec.structs.replace(before, heard=(*before.heard, f"{key}: {error.code}"))
+            )
+        case TimerFired(name=name):
+            return Decision(msgspec.structs.replace(before, heard=(*before.heard, f"timer {name}")))
+    raise AssertionError(message)
+
+
+KIND = ActorKind("account", Account, decide, lambda _: Index(ID, NOW, live=True))
+
+
+class Cache:
+    """A port that knows numbers below ten."""
+
+    def known(self, request: Lookup) -> msgspec.Struct | PlatformError | None:
+        if request.number < 0:
+            return Conflict("negative", "No such number")
+        return Count(request.number) if request.number < 10 else None
+
+    async def answer(self, request: Lookup) -> msgspec.Struct:
+        return Count(request.number)
+
+
+def receive(message: Message, live: LiveActors) -> Iterable[Delivery]:
+    del live
+    return [Delivery("account", ID, message)]
+
+
+WORLD = World(
+    service="bank",
+    kinds={"account": KIND},
+    receive=receive,
+    ports={"cache": Cache()},
+    shards=8,
+    new_id=lambda near: derived_id(near, "fresh"),
+)
+
+
+@pytest.fixture
+def actor() -> Actor[Any]:
+    return Actor(ID, KIND, None)
+
+
+Run = Callable[..., Turn]
+
+
+@pytest.fixture
+def run(actor: Actor[Any]) -> Run:
+    def run(*bodies: Any, origin: Origin | None = None, now: datetime = NOW) -> Turn:
+        turn = Turn(WORLD, now, {ID: actor}, {0})
+        turn.run([Work("account", ID, body, origin) for body in bodies])
+        turn.run_failed_again()
+        return turn
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _effects() -> Iterable[None]:
+    EFFECTS.clear()
+    yield
+    EFFECTS.clear()
+
+
+def command(key: str) -> model.Command:
+    return model.Command("call-1", AriCommand(actor=ID, key=key, method="POST", uri=f"/{key}"))
+
+
+def test_a_message_makes_an_actor_and_marks_it_changed(actor: Actor[Any], run: Run) -> None:
+    turn = run(Do("a"), Do("b"))
+    assert actor.state == Account(heard=("a", "b"))
+    assert list(turn.changed) == [ID]
+
+
+def test_a_message_that_changes_nothing_writes_nothing(run: Run) -> None:
+    turn = run(Do("nothing"))
+    assert not turn.changed
+    assert not turn.outgoing.outbox
+
+
+def test_commands_are_grouped_by_asterisk_and_kept_until_they_are_settled(
+    actor: Actor[Any], run: Run
+) -> None:
+    EFFECTS["go"] = (command("answer"), command("play"))
+    EFFECTS["done"] = (model.Settle("answer"), model.Settle("unknown"))
+    turn = run(Do("go"))
+    assert [one.key for one in turn.outgoing.commands["call-1"]] == ["answer", "play"]
+    run(Do("done"))
+    assert list(actor.pending) == ["play"]
+
+
+def test_what_waits_is_sent_again_by_the_next_owner(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (command("answer"), model.Ask("flow", "flow_manager", Lookup(1), ID))
+    run(Do("go"))
+    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    turn.resend(actor)
+    assert [one.key for one in turn.outgoing.commands["call-1"]] == ["answer"]
+    assert [ask[:3] for ask in turn.outgoing.asks] == [("account", ID, "flow")]
+
+
+def test_resend_is_an_effect_too(run: Run) -> None:
+    EFFECTS["go"] = (command("answer"),)
+    EFFECTS["again"] = (model.Resend(),)
+    run(Do("go"))
+    assert [one.key for one in run(Do("again")).outgoing.commands["call-1"]] == ["answer"]
+
+
+def test_an_answer_is_heard_once_and_ends_the_wait(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    run(Do("go"))
+    answer = RawAnswer("flow", encode(Count(5)), error=False)
+    run(answer, answer)
+    assert actor.state == Account(5, ("go", "answered flow"))
+    assert not actor.pending
+
+
+def test_an_error_is_heard_as_failed(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    run(Do("go"))
+    run(RawAnswer("flow", encode(ErrorData(code="flow_not_found", message="-")), error=True))
+    assert actor.state == Account(heard=("go", "flow: flow_not_found"))
+
+
+def test_asking_again_under_the_same_key_keeps_the_new_question(
+    actor: Actor[Any], run: Run
+) -> None:
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    EFFECTS["answered"] = (model.Ask("flow", "flow_manager", Lookup(2), ID),)
+    run(Do("go"))
+    turn = run(RawAnswer("flow", encode(Count(5)), error=False))
+    assert bytes(actor.pending["flow"].body) == encode(Lookup(2))  # type: ignore[union-attr]
+    assert len(turn.outgoing.asks) == 1
+
+
+def test_a_reply_while_deciding_on_an_answer_goes_to_who_led_to_the_question(run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    EFFECTS["answered"] = (model.Reply(Empty()),)
+    run(Do("go"), origin=ORIGIN)
+    turn = run(RawAnswer("flow", encode(Count(5)), error=False))
+    assert turn.outgoing.replies == [(ORIGIN, encode(Empty()), False)]
+
+
+def test_a_port_that_knows_answers_in_the_same_turn(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("number", "cache", Lookup(3)),)
+    EFFECTS["answered"] = (model.Reply(Empty()),)
+    turn = run(Do("go"), Do("later"), origin=ORIGIN)
+    assert actor.state == Account(3, ("go", "answered number", "later"))
+    assert not turn.outgoing.asks
+    assert turn.outgoing.replies == [(ORIGIN, encode(Empty()), False)]
+
+
+def test_a_port_that_knows_of_an_error_says_so(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("number", "cache", Lookup(-1)),)
+    run(Do("go"))
+    assert actor.state == Account(heard=("go", "number: negative"))
+
+
+def test_a_port_that_does_not_know_is_asked(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("number", "cache", Lookup(30)),)
+    turn = run(Do("go"))
+    assert [ask[2] for ask in turn.outgoing.asks] == ["number"]
+    run(PortAnswer("number", Answered(key="number", body=Count(30))))
+    assert actor.state == Account(30, ("go", "answered number"))
+    assert not actor.pending
+
+
+def test_a_timer_fires_once_and_not_after_it_was_moved(actor: Actor[Any], run: Run) -> None:
+    later = NOW + timedelta(seconds=1)
+    EFFECTS["go"] = (model.SetTimer("ring", NOW),)
+    EFFECTS["move"] = (model.SetTimer("ring", later),)
+    assert run(Do("go")).timers == [(NOW, ID, "ring")]
+    run(Do("move"))
+    run(Due("ring", NOW))
+    assert actor.timers == {"ring": later}
+    run(Due("ring", later), Due("ring", later))
+    assert actor.state == Account(heard=("go", "move", "timer ring"))
+    assert not actor.timers
+
+
+def test_a_cancelled_timer_does_not_fire(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.SetTimer("ring", NOW), model.CancelTimer("ring"))
+    run(Do("go"), Due("ring", NOW))
+    assert actor.state == Account(heard=("go",))
+
+
+def test_events_and_messages_to_others_go_through_the_outbox(run: Run) -> None:
+    EFFECTS["go"] = (
+        model.Publish("account", "opened", ID, Count(1)),
+        model.Tell("flow_manager", OTHER_SHARD, Do("x")),
+    )
+    event, told = run(Do("go")).outgoing.outbox
+    assert (event.exchange, event.routing_key) == (topology.EVENTS, f"{ID}.account.opened")
+    assert (told.exchange, told.routing_key) == (topology.RPC, "flow_manager.shard.1")
+
+
+def test_an_actor_of_the_same_shard_hears_at_once(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Tell("bank", ID, Do("inner")),)
+    turn = run(Do("go"), Do("next"))
+    assert actor.state == Account(heard=("go", "inner", "next"))
+    assert not turn.outgoing.outbox
+
+
+def test_a_refusal_is_an_answer_and_changes_nothing(actor: Actor[Any], run: Run) -> None:
+    turn = run(Do("refuse"), origin=ORIGIN)
+    assert actor.state is None
+    assert not turn.changed
+    [(origin, body, error)] = turn.outgoing.replies
+    assert (origin, error) == (ORIGIN, True)
+    assert b"state_invalid" in body
+
+
+def test_a_message_that_fails_three_times_is_buried_and_the_actor_goes_on(
+    actor: Actor[Any], run: Run
+) -> None:
+    turn = run(Do("a"), Do("break"), Do("b"), origin=ORIGIN)
+    assert actor.state == Account(heard=("a", "b"))
+    [letter] = turn.outgoing.outbox
+    assert letter.exchange == topology.DEAD
+    assert b"a fault of ours" in letter.body
+    assert b'"name":"break"' in letter.body
+    [(_, body, error)] = turn.outgoing.replies
+    assert error
+    assert b"a fault of ours" not in body
+
+
+def test_a_failing_message_is_tried_three_times(actor: Actor[Any]) -> None:
+    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    work = Work("account", ID, Do("break"))
+    turn.run([work])
+    turn.run_failed_again()
+    assert work.attempts == ATTEMPTS
+
+
+def test_an_actor_that_is_not_in_memory_waits_to_be_loaded() -> None:
+    turn = Turn(WORLD, NOW, {}, {0})
+    work = Work("account", ID, Do("a"))
+    turn.run([work])
+    assert turn.unloaded == [work]
