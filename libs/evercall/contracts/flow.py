@@ -93,11 +93,31 @@ class ActiveflowStatus(StrEnum):
     ENDED = "ended"
 
 
+class EndReason(StrEnum):
+    """Why an activeflow ended. `completed`: its last action was begun. `reference_ended`: the call was
+    over before. `stopped`: from outside. `limit`: it ran away. `flow_unavailable`: it never began."""
+
+    NONE = ""
+    COMPLETED = "completed"
+    REFERENCE_ENDED = "reference_ended"
+    STOPPED = "stopped"
+    LIMIT = "limit"
+    FLOW_UNAVAILABLE = "flow_unavailable"
+
+
+class ActionFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that an activeflow could not do and went on without, for example a variable that grew
+    too large."""
+
+    action_id: UUID | None = None
+    message: str
+
+
 class Activeflow(msgspec.Struct, frozen=True, kw_only=True):
     """The public activeflow resource.
 
     `current_action` is the first action of the run that was handed out last; the exact action of a
-    call is the call's own `action`.
+    call is the call's own `action`. `executed_actions` and `faults` keep the newest.
     """
 
     id: UUID
@@ -111,6 +131,8 @@ class Activeflow(msgspec.Struct, frozen=True, kw_only=True):
     forward_action_id: UUID | None = None
     executed_actions: list[Action] = []
     variables: dict[str, str] = {}
+    end_reason: EndReason = EndReason.NONE
+    faults: list[ActionFault] = []
     tm_create: datetime
     tm_update: datetime
     tm_delete: datetime | None = None
