@@ -90,10 +90,6 @@ class Network:
         return EPMD_FIRST_PORT + int(self.prefix.split(".")[1])
 
     @property
-    def everything(self) -> str:
-        return f"{self.prefix}.0.0/16"
-
-    @property
     def inside(self) -> tuple[str, ...]:
         """Load balancers and the three farms: all that may speak SIP to an internal socket."""
         return (f"{self.prefix}.0.0/22",)

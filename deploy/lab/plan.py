@@ -25,6 +25,7 @@ from deploy.lab.network import (
 from deploy.lab.paths import LabPaths
 from deploy.lab.settings import Settings
 
+ARI_APPLICATION = "evercall"
 ARI_USERNAME = "evercall"
 USERNAME = "evercall"
 DATABASE = "evercall"
@@ -153,8 +154,9 @@ def _kamailio(network: Network, index: int) -> Process:
 
 
 def _asterisk(network: Network, index: int) -> Process:
-    endpoint = Endpoint("udp", network.asterisk_call(index), SIP_PORT)
-    return Process(f"asterisk-call-{index}", Kind.ASTERISK, index, (endpoint,))
+    address = network.asterisk_call(index)
+    endpoints = (Endpoint("udp", address, SIP_PORT), Endpoint("tcp", address, ARI_PORT))
+    return Process(f"asterisk-call-{index}", Kind.ASTERISK, index, endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +226,11 @@ class _Services:
         values = {
             "AMQP_URL": f"amqp://evercall:{secret.rabbitmq_password}@{network.rabbitmq}:{AMQP_PORT}"
             f"/{VIRTUAL_HOST}",
-            "DATABASE_URL": f"postgresql+asyncpg://evercall:{secret.postgresql_password}"
+            "DATABASE_URL": f"postgresql://evercall:{secret.postgresql_password}"
             f"@{network.postgresql}:{POSTGRESQL_PORT}/{DATABASE}",
             "INSTANCE": name,
             "HEALTH_LISTEN": f"{address}:{HEALTH_PORT}",
-            "LOG_LEVEL": self.settings.log_level,
+            "LOG_LEVEL": self.settings.log_level.upper(),
             "LOG_FORMAT": self.settings.log_format,
             "SHARDS": str(self.settings.shards),
         } | (own or {})

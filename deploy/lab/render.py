@@ -6,6 +6,7 @@ A template names its variables at its head. Inside the root file system each ser
 where its Debian package would have put them, so a template need not know that it is in a lab.
 """
 
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,11 @@ def templates_of(kind: Kind, project: Path) -> Path:
     return _OWN_TEMPLATES / kind
 
 
+def own_template(name: str) -> Path:
+    """A template of the lab's own."""
+    return _OWN_TEMPLATES / f"{name}.j2"
+
+
 def hosts(farm: Farm) -> str:
     """/etc/hosts inside the root file system: every process under its own name."""
     lines = ["127.0.0.1 localhost"]
@@ -105,21 +111,21 @@ def _kamailio(process: Process, farm: Farm) -> Variables:
         "INTERNAL_PORT": ports.SIP_PORT,
         "INTERNAL_LB_ADDRESS": network.internal_kamailio,
         "INTERNAL_LB_PORT": ports.SIP_PORT,
-        "SOURCE_PORTS": ports.KAMAILIO_SOURCE_PORTS,
-        "CONNECTION_SOURCE_PORTS": ports.KAMAILIO_CONNECTION_PORTS,
+        "SOURCE_PORTS": list(ports.KAMAILIO_SOURCE_PORTS),
+        "CONNECTION_SOURCE_PORTS": list(ports.KAMAILIO_CONNECTION_PORTS),
         "ASTERISK_LB_ADDRESS": network.internal_asterisk,
         "ASTERISK_LB_PORT": ports.SIP_PORT,
-        "ASTERISK_NETWORKS": network.asterisks,
-        "INTERNAL_NETWORKS": network.inside,
-        "CARRIER_NETWORKS": network.carriers,
-        "DOMAINS": (),
+        "ASTERISK_NETWORKS": list(network.asterisks),
+        "INTERNAL_NETWORKS": list(network.inside),
+        "CARRIER_NETWORKS": list(network.carriers),
+        "DOMAINS": [],
         # nginx keeps a client's address, but on one machine the port is in use by the client.
         "EXTERNAL_LB_REWRITES_PORT": True,
         "RTPENGINE_SOCKETS": [
             f"udp:{peer.address}:{ports.RTPENGINE_CONTROL_PORT}"
             for peer in farm.of_kind(Kind.RTPENGINE)
         ],
-        "OUTBOUND_CODECS": ("PCMA", "G722"),
+        "OUTBOUND_CODECS": ["PCMA", "G722"],
         "PIKE_REQUESTS": 60,
         "PIKE_SECONDS": 2,
         "PIKE_BLOCK_SECONDS": 10,
@@ -137,28 +143,55 @@ def _asterisk(process: Process, farm: Farm, credentials: Credentials) -> Variabl
     low, high = ports.ASTERISK_MEDIA_PORTS
     return {
         "ASTERISK_ID": f"call-{process.index}",
+        "CONFIG_DIRECTORY": "/etc/asterisk",
+        "MODULE_DIRECTORY": f"/usr/lib/{platform.machine()}-linux-gnu/asterisk/modules",
+        "DATA_DIRECTORY": "/usr/share/asterisk",
+        "KEY_DIRECTORY": "/usr/share/asterisk/keys",
+        "STATE_DIRECTORY": "/var/lib/asterisk",
+        "CACHE_DIRECTORY": "/var/cache/asterisk",
+        "SPOOL_DIRECTORY": "/var/spool/asterisk",
+        "RUN_DIRECTORY": "/run/asterisk",
+        "LOG_DIRECTORY": "/var/log/asterisk",
+        "MAX_CALLS": 0,
+        "MAX_LOAD": 0,
         "SIP_ADDRESS": process.address,
         "SIP_PORT": ports.SIP_PORT,
+        "MEDIA_ADDRESS": process.address,
+        "RTP_PORT_MIN": low,
+        "RTP_PORT_MAX": high,
+        "RTP_TIMEOUT": 60,
         "KAMAILIO_LB_ADDRESS": network.internal_kamailio,
         "KAMAILIO_LB_PORT": ports.SIP_PORT,
-        "KAMAILIO_NETWORKS": network.kamailios,
-        "MEDIA_PORT_LOW": low,
-        "MEDIA_PORT_HIGH": high,
-        "ARI_URL": f"ws://{proxy.address}:{ports.ARI_PORT}/",
+        "KAMAILIO_NETWORKS": list(network.kamailios),
+        "FROM_DOMAIN": network.external_sip,
+        "ARI_APPLICATION": plan.ARI_APPLICATION,
+        "ARI_ADDRESS": process.address,
+        "ARI_PORT": ports.ARI_PORT,
+        "ARI_PROXY_URL": f"ws://{proxy.address}:{ports.ARI_PORT}/",
         "ARI_USERNAME": plan.ARI_USERNAME,
         "ARI_PASSWORD": credentials.ari_password,
+        # What Asterisk does without us, for `make bench` to compare with.
+        "BENCH": True,
+        "BENCH_SOUND": "/var/lib/asterisk/bench/second",
+        "BENCH_NETWORKS": [network.outside],
     }
 
 
 def _rtpengine(process: Process, farm: Farm) -> Variables:
     low, high = ports.RTPENGINE_MEDIA_PORTS
     return {
-        "CONTROL_ADDRESS": process.address,
-        "CONTROL_PORT": ports.RTPENGINE_CONTROL_PORT,
+        "NG_ADDRESS": process.address,
+        "NG_PORT": ports.RTPENGINE_CONTROL_PORT,
         "EXTERNAL_ADDRESS": farm.network.rtpengine_external(process.index),
         "INTERNAL_ADDRESS": farm.network.rtpengine_internal(process.index),
-        "PORT_LOW": low,
-        "PORT_HIGH": high,
+        "PORT_MIN": low,
+        "PORT_MAX": high,
+        "NUM_THREADS": 2,
+        "TIMEOUT": 60,
+        "SILENT_TIMEOUT": 3600,
+        "DELETE_DELAY": 5,
+        "TOS": 184,
+        "LOG_LEVEL": 5,
     }
 
 
@@ -194,7 +227,6 @@ def _postgresql(farm: Farm) -> Variables:
     return {
         "ADDRESS": farm.network.postgresql,
         "PORT": ports.POSTGRESQL_PORT,
-        "NETWORK": farm.network.everything,
     }
 
 

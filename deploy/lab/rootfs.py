@@ -45,7 +45,13 @@ _DPKG_OPTIONS = (
 )
 
 # The tree belongs to whoever builds it: a set-user-id program in it would be a hole in the host.
-_CUSTOMIZE = 'find "$1" -xdev -type f -perm /6000 -exec chmod ug-s {} +'
+_CUSTOMIZE = (
+    'find "$1" -xdev -type f -perm /6000 -exec chmod ug-s {} +',
+    # initdb and others want a name for the user that they run as.
+    'echo "lab:x:1000:1000::/tmp:/bin/sh" >>"$1/etc/passwd"',
+    # The farm knows its names from /etc/hosts, and has nobody to ask on the network.
+    'sed -i "s/^hosts:.*/hosts: files/" "$1/etc/nsswitch.conf"; : >"$1/etc/resolv.conf"',
+)
 
 
 def recipe_hash() -> str:
@@ -87,8 +93,8 @@ def build(paths: LabPaths, log: Path) -> None:
 def _bootstrap(target: Path, extra: Sequence[str], log: Path) -> bool:
     argv = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(PACKAGES)}"]
     argv += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-    argv += ['--aptopt=Apt::Install-Recommends "false"', f"--customize-hook={_CUSTOMIZE}"]
-    argv += [*extra, SUITE, "-"]
+    argv += [f"--customize-hook={hook}" for hook in _CUSTOMIZE]
+    argv += ['--aptopt=Apt::Install-Recommends "false"', *extra, SUITE, "-"]
     # By way of tar, because an ordinary user's mmdebstrap works with subordinate ids: files that
     # belong to those the user could not remove later. So each file belongs to whoever unpacks.
     unpack = [
@@ -131,6 +137,7 @@ def command(
     argv: Sequence[str],
     binds: Sequence[Bind] = (),
     hostname: str = "lab",
+    folder: str = "/tmp",  # noqa: S108 - inside, a tmpfs of its own
 ) -> list[str]:
     """The command line that runs `argv` inside the root file system.
 
@@ -142,8 +149,8 @@ def command(
     """
     line = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "1000", "--gid", "1000"]
     line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname]
-    for folder in ("usr", "etc", "var/lib"):
-        line += ["--ro-bind", str(paths.root / folder), f"/{folder}"]
+    for part in ("usr", "etc", "var/lib"):
+        line += ["--ro-bind", str(paths.root / part), f"/{part}"]
     for name in ("bin", "sbin", "lib", "lib64"):
         line += ["--symlink", f"usr/{name}", f"/{name}"]
     line += ["--dir", "/run", "--symlink", "/run", "/var/run"]
@@ -153,4 +160,4 @@ def command(
     for bind in binds:
         kind = "--bind" if bind.writable else "--ro-bind"
         line += [kind, str(bind.source), bind.target or str(bind.source)]
-    return [*line, "--", *argv]
+    return [*line, "--chdir", folder, "--", *argv]

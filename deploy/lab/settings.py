@@ -28,7 +28,7 @@ _HELP = {
     "call_manager": "how many call_manager",
     "flow_manager": "how many flow_manager",
     "route_manager": "how many route_manager",
-    "shards": "actor shards per service, each a queue; change it only while no call is up",
+    "shards": "actor shards per service, each a queue: to change it, start from an empty .lab/var",
     "log_level": "of our services: debug, info, warning, error",
     "log_format": "of our services: json, console",
 }
