@@ -93,7 +93,8 @@ WITH fence AS (
     SELECT c.* FROM unnest($5::uuid[], $6::text[], $7::int[], $8::uuid[], $9::timestamptz[],
         $10::bool[], $11::bool[], $12::json[]) AS c, held WHERE held
     ON CONFLICT (id) DO UPDATE
-        SET live = excluded.live, hidden = excluded.hidden, record = excluded.record
+        SET customer_id = excluded.customer_id, live = excluded.live, hidden = excluded.hidden,
+            record = excluded.record
 ), outbox AS (
     INSERT INTO {schema}.outbox (id, shard, exchange, routing_key, type, body)
     SELECT o.* FROM unnest($13::uuid[], $14::int[], $15::text[], $16::text[], $17::text[],
