@@ -129,7 +129,10 @@ class ActorRuntime:
         accepts: tuple[type[Message], ...],
         receive: Receive,
         ports: Mapping[str, Port] | None = None,
+        peers: Sequence[str] = (),
     ) -> None:
+        """`peers` are the services whose actors are asked or told: their queues are declared here
+        too, so that what is said before their first start waits for them."""
         shards = process.settings.shards
         self._instance = process.settings.instance
         self._tasks: Tasks = process.tasks
@@ -143,6 +146,7 @@ class ActorRuntime:
             shards=shards,
             new_id=new_id,
         )
+        self._services = (service, *peers)
         self._decode = msgspec.json.Decoder(Union[accepts]).decode  # noqa: UP007
         self._shards: dict[int, Shard] = {}
         self._arrived: deque[Item] = deque()
@@ -174,9 +178,10 @@ class ActorRuntime:
         channel = await session.channel()
         self._channel = channel
         await channel.basic_qos(prefetch_count=PREFETCH)
-        for shard in range(self._world.shards):
-            key = topology.shard_key(self._world.service, shard)
-            await topology.declare_queue(channel, key, topology.SHARD_ARGUMENTS)
+        for service in self._services:
+            for shard in range(self._world.shards):
+                key = topology.shard_key(service, shard)
+                await topology.declare_queue(channel, key, topology.SHARD_ARGUMENTS)
         for shard in range(self._world.shards):
             key = topology.shard_key(self._world.service, shard)
             arguments: dict[str, Any] = {"x-priority": priority(self._instance, shard)}
@@ -192,19 +197,19 @@ class ActorRuntime:
 
     async def _probe(self) -> None:
         while True:
-            for shard in range(self._world.shards):
-                headers = properties(
-                    PROBE,
-                    message_id="",
-                    persistent=False,
-                    expires=timedelta(seconds=2 * PROBE_INTERVAL),
-                )
-                key = topology.shard_key(self._world.service, shard)
-                try:
-                    await self._bus.send(topology.RPC, key, b"{}", headers)
-                except Unavailable:
-                    break
+            try:
+                for shard in range(self._world.shards):
+                    await self._send_probe(shard)
+            except Unavailable:
+                await asyncio.sleep(RETRY_DELAY)
+                continue
             await asyncio.sleep(PROBE_INTERVAL)
+
+    async def _send_probe(self, shard: int) -> None:
+        expires = timedelta(seconds=2 * PROBE_INTERVAL)
+        headers = properties(PROBE, message_id=PROBE, persistent=False, expires=expires)
+        key = topology.shard_key(self._world.service, shard)
+        await self._bus.send(topology.RPC, key, b"{}", headers)
 
     async def _purge(self) -> None:
         """Drops what can't come again, but only while the broker has been there for long enough that

@@ -15,6 +15,7 @@ import msgspec
 from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
+from aiormq.exceptions import PublishError
 from prometheus_client import Counter
 
 from evercall.bus import topology
@@ -229,7 +230,7 @@ class Bus:
         if channel is None or not self.connected:
             raise _broker_unavailable()
         try:
-            result = await channel.basic_publish(
+            await channel.basic_publish(
                 body,
                 exchange=exchange,
                 routing_key=key,
@@ -239,14 +240,12 @@ class Bus:
             )
         except TimeoutError:
             raise
-        except BROKER_ERRORS as error:
-            raise _broker_unavailable() from error
-        if isinstance(result, DeliveredMessage):
+        except PublishError:
             raise errors.Unavailable(
                 "service_unavailable", "Nobody serves this now", details={"service": key}
-            )
-        if isinstance(result, spec.Basic.Nack):
-            raise _broker_unavailable()
+            ) from None
+        except BROKER_ERRORS as error:
+            raise _broker_unavailable() from error
 
     def _shard(self, actor: UUID) -> int:
         return shard_of(actor, self._shards)

@@ -25,8 +25,6 @@ from evercall.store.database import Database
 
 S = TypeVar("S", bound=ServiceSettings)
 
-Compose = Callable[["Process[S]"], Awaitable[None]]
-
 BUILD = Gauge("evercall_build_info", "Always 1", ["service", "version"])
 
 log = logging.get_logger(__name__)
@@ -67,7 +65,7 @@ class Process(Generic[S]):
         self.tasks.start("database", database.run())
         return database
 
-    async def run(self, compose: Compose[S]) -> int:
+    async def run(self, compose: "Callable[[Process[S]], Awaitable[None]]") -> int:
         """Runs the service; returns the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +82,9 @@ class Process(Generic[S]):
         return 1 if self.tasks.failed else 0
 
 
-def run_process(name: str, settings_class: type[S], compose: Compose[S]) -> None:
+def run_process(
+    name: str, settings_class: type[S], compose: Callable[[Process[S]], Awaitable[None]]
+) -> None:
     """The `main` of every service. Exits with 0 after an orderly stop, 1 after a failure, 2 when the
     settings are wrong."""
     arguments = _arguments(name)

@@ -2,6 +2,7 @@ import inspect
 
 import pytest
 
+from evercall.contracts.base import ErrorData
 from evercall.service import errors
 
 KINDS = [
@@ -30,5 +31,5 @@ def test_the_tree_in_the_docstring_names_every_class_with_its_status() -> None:
 
 
 def test_an_unknown_status_is_an_internal_error() -> None:
-    data = errors.ErrorData(code="odd", message="Odd", details={"http_status": 299})
+    data = ErrorData(code="odd", message="Odd", details={"http_status": 299})
     assert type(errors.from_data(data)) is errors.Internal

@@ -6,6 +6,8 @@ Revises:
 
 from alembic import op
 
+from evercall.store.actor_tables import actor_tables
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -13,55 +15,10 @@ depends_on = None
 
 SERVICES = ("call_manager", "flow_manager")
 
-TABLES = """
-CREATE SCHEMA {schema};
-
-CREATE TABLE {schema}.actor (
-    id uuid PRIMARY KEY,
-    kind text NOT NULL,
-    shard integer NOT NULL,
-    customer_id uuid NOT NULL,
-    created_at timestamptz NOT NULL,
-    live boolean NOT NULL,
-    hidden boolean NOT NULL,
-    -- json, not jsonb: it is written on every step and read whole, and U+0000 in a caller's name is
-    -- kept as the escape that it is
-    record json NOT NULL
-) WITH (fillfactor = 70);
-CREATE INDEX actor_live ON {schema}.actor (shard) WHERE live;
-CREATE INDEX actor_list ON {schema}.actor (customer_id, kind, created_at DESC, id DESC) WHERE NOT hidden;
-
-CREATE TABLE {schema}.actor_shard (
-    shard integer PRIMARY KEY,
-    generation bigint NOT NULL,
-    batches bigint NOT NULL,
-    owner text NOT NULL,
-    claimed_at timestamptz NOT NULL
-) WITH (fillfactor = 50);
-
-CREATE TABLE {schema}.actor_batch (
-    shard integer NOT NULL,
-    at timestamptz NOT NULL,
-    message_ids text[] NOT NULL
-);
-CREATE INDEX actor_batch_shard ON {schema}.actor_batch (shard, at);
-
-CREATE TABLE {schema}.outbox (
-    id uuid PRIMARY KEY,
-    shard integer NOT NULL,
-    sequence bigint GENERATED ALWAYS AS IDENTITY,
-    exchange text NOT NULL,
-    routing_key text NOT NULL,
-    type text NOT NULL,
-    body bytea NOT NULL
-);
-CREATE INDEX outbox_shard ON {schema}.outbox (shard, sequence);
-"""
-
 
 def upgrade() -> None:
     for service in SERVICES:
-        for statement in TABLES.format(schema=service).split(";\n"):
+        for statement in actor_tables(service).split(";\n"):
             if statement.strip():
                 op.execute(statement)
 

@@ -1,0 +1,17 @@
+"""The folder decides what a test may need: unit tests nothing, contract and e2e tests the running lab."""
+
+import pytest
+
+from deploy.lab.errors import LabError
+from deploy.lab.lab import Lab, open_lab
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab of this checkout, up and ready."""
+    lab = open_lab()
+    try:
+        lab.wait_ready(["postgresql", "rabbitmq"], seconds=20.0)
+    except LabError as error:
+        pytest.exit(f"the lab is not up (`make up`): {error}", returncode=3)
+    return lab

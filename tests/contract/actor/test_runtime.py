@@ -1,0 +1,295 @@
+"""The engine on the real RabbitMQ and PostgreSQL: nothing lost, nothing done twice, order kept."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+from aiormq import spec
+from aiormq.abc import DeliveredMessage
+
+from evercall.actor.store import ActorStore, Batch, Fenced, OutboxRow
+from evercall.bus import topology
+from evercall.bus.connection import Session
+from evercall.contracts.asterisk import AsteriskCommands
+from evercall.contracts.base import ResourceEvent
+from evercall.contracts.ids import shard_of
+from evercall.service.identity import new_id
+from tests.contract.actor.conftest import SHARDS, Service
+from tests.support.ledger import (
+    KIND,
+    Add,
+    AskFor,
+    Break,
+    Ledger,
+    Order,
+    Remind,
+    Settled,
+    Unwritable,
+)
+
+
+async def add_all(service: Service, ledgers: list[UUID], count: int) -> None:
+    """Tells each ledger the numbers 0 to count-1, in order, all ledgers at once."""
+    for number in range(count):
+        await asyncio.gather(
+            *(service.bus.tell(service.name, one, Add(id=one, number=number)) for one in ledgers)
+        )
+
+
+async def test_a_killed_replica_loses_nothing_repeats_nothing_and_keeps_the_order(
+    service: Service,
+) -> None:
+    first, _ = await service.start("one"), await service.start("two")
+    ledgers = [new_id() for _ in range(16)]
+    heard: list[ResourceEvent] = []
+
+    async def hear(event: ResourceEvent) -> None:
+        heard.append(event)
+
+    await service.bus.subscribe_events(["*.ledger.added"], hear)
+    await service.read(ledgers[0])
+    sending = asyncio.create_task(add_all(service, ledgers, 60))
+    await asyncio.sleep(0.3)
+    await first.kill()
+    await asyncio.sleep(0.3)
+    again = await service.start("one")
+    await sending
+    await again.kill()
+    states = [await service.read(one) for one in ledgers]
+    assert [state.numbers for state in states] == [tuple(range(60))] * 16
+    by_ledger = await _events_settle(heard, 16 * 60, set(ledgers))
+    assert all(sorted(numbers) == list(range(60)) for numbers in by_ledger.values())
+
+
+async def _events_settle(
+    heard: list[ResourceEvent], count: int, ledgers: set[UUID]
+) -> dict[UUID, list[int]]:
+    """Events by ledger, once each by their id: a repeated event carries the same id."""
+    async with asyncio.timeout(20):
+        while True:
+            unique = {event.id: event for event in heard if event.resource_id in ledgers}
+            if len(unique) >= count:
+                break
+            await asyncio.sleep(0.1)
+    found: dict[UUID, list[int]] = {one: [] for one in ledgers}
+    for event in unique.values():
+        found[event.resource_id].append(json.loads(bytes(event.resource))["number"])
+    return found
+
+
+async def test_messages_between_actors_of_different_shards_arrive_once(service: Service) -> None:
+    replica = await service.start("one")
+    await service.start("two")
+    source, mirrors = new_id(), [new_id() for _ in range(8)]
+    await service.read(source)
+    for number in range(40):
+        mirror = mirrors[number % 8]
+        await service.bus.tell(service.name, source, Add(id=source, number=number, mirror=mirror))
+        if number == 20:
+            await replica.kill()
+    assert (await service.read(source)).numbers == tuple(range(40))
+    async with asyncio.timeout(15):
+        while sum([len((await service.read(one)).numbers) for one in mirrors]) < 40:
+            await asyncio.sleep(0.1)
+    for index, mirror in enumerate(mirrors):
+        assert sorted((await service.read(mirror)).numbers) == list(range(index, 40, 8))
+
+
+async def test_both_replicas_own_shards_and_the_rest_moves_when_one_goes(service: Service) -> None:
+    one, two = await service.start("one"), await service.start("two")
+    connection = await asyncpg.connect(service.environment["EVERCALL_DATABASE_URL"])
+    owners = f"SELECT shard, owner FROM {service.name}.actor_shard"
+
+    async def owned() -> set[str]:
+        return {row["owner"] for row in await connection.fetch(owners)}
+
+    async with asyncio.timeout(20):
+        while await owned() != {"one", "two"}:
+            await asyncio.sleep(0.1)
+    await one.kill()
+    async with asyncio.timeout(20):
+        while await owned() != {"two"}:
+            await asyncio.sleep(0.1)
+    assert await two.stop() == 0
+    await connection.close()
+
+
+async def test_a_timer_fires_in_the_replica_that_is_left(service: Service) -> None:
+    await service.start("one")
+    ledger = new_id()
+    await service.read(ledger)
+    await service.bus.tell(service.name, ledger, Remind(id=ledger, milliseconds=2000))
+    await service.read(ledger)
+    for replica in service.replicas:
+        await replica.kill()
+    await service.start("two")
+    async with asyncio.timeout(15):
+        while (await service.read(ledger)).notes != ("reminder",):
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)
+    assert (await service.read(ledger)).notes == ("reminder",)
+
+
+@pytest.mark.parametrize("target", ["port", "doubler"])
+async def test_questions_are_answered_by_ports_and_services(service: Service, target: str) -> None:
+    to = "port" if target == "port" else f"{service.name}_doubler"
+    await service.start("one")
+    ledger = new_id()
+    await service.read(ledger)
+    for number in range(5):
+        ask = AskFor(id=ledger, service=to, number=number)
+        await service.bus.tell(service.name, ledger, ask)
+    async with asyncio.timeout(15):
+        while len((await service.read(ledger)).notes) < 5:
+            await asyncio.sleep(0.05)
+    notes = (await service.read(ledger)).notes
+    assert sorted(notes) == [f"double-{number}={2 * number}" for number in range(5)]
+
+
+async def test_a_question_whose_answer_never_came_is_asked_again_by_the_next_owner(
+    service: Service,
+) -> None:
+    replica = await service.start("one")
+    ledger, nobody = new_id(), f"{service.name}_later"
+    await service.read(ledger)
+    question = AskFor(id=ledger, service=nobody, number=1)
+    await service.bus.tell(service.name, ledger, question)
+    await service.read(ledger)
+    await replica.kill()
+    asked = await _listen(service, nobody)
+    await service.start("two")
+    async with asyncio.timeout(15):
+        message = await asked.get()
+    assert message.header.properties.message_type == "double"
+    assert message.header.properties.correlation_id == f"ledger/{ledger}/double-1"
+
+
+async def test_a_command_is_repeated_until_it_is_settled(service: Service) -> None:
+    replica = await service.start("one")
+    commands = await _listen(service, topology.asterisk_key("ledger-test"))
+    ledger = new_id()
+    await service.read(ledger)
+    for key in ("answer", "play"):
+        await service.bus.tell(service.name, ledger, Order(id=ledger, key=key))
+    await service.bus.tell(service.name, ledger, Settled(id=ledger, key="answer"))
+    await service.read(ledger)
+    first = await _keys(commands, 2)
+    await replica.kill()
+    await service.start("two")
+    assert first == ["answer", "play"]
+    assert await _keys(commands, 1) == ["play"]
+
+
+async def _listen(service: Service, key: str) -> "asyncio.Queue[DeliveredMessage]":
+    """Takes what is sent to a routing key of the test's own."""
+    arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+
+    async def setup(session: Session) -> None:
+        channel = await session.channel()
+        queue = (await channel.queue_declare("", exclusive=True, auto_delete=True)).queue or ""
+        await channel.queue_bind(queue, topology.RPC, routing_key=key)
+        await channel.basic_consume(queue, arrived.put, no_ack=True)
+
+    await service.bus.attach(setup)
+    return arrived
+
+
+async def _keys(arrived: "asyncio.Queue[DeliveredMessage]", count: int) -> list[str]:
+    keys: list[str] = []
+    async with asyncio.timeout(15):
+        while len(keys) < count:
+            body = (await arrived.get()).body
+            keys += [one.key for one in msgspec.json.decode(body, type=AsteriskCommands).commands]
+    return keys
+
+
+async def test_a_message_that_fails_becomes_a_dead_letter_and_the_actor_goes_on(
+    service: Service,
+) -> None:
+    await service.start("one")
+    letters = await _listen_dead(service)
+    ledger = new_id()
+    await service.read(ledger)
+    for message in (
+        Add(id=ledger, number=1),
+        Break(id=ledger),
+        Unwritable(id=ledger),
+        Add(id=ledger, number=2),
+    ):
+        await service.bus.tell(service.name, ledger, message)
+    assert (await service.read(ledger)).numbers == (1, 2)
+    reasons = [await _reason(letters) for _ in range(2)]
+    assert any("broken on demand" in reason for reason in reasons)
+    assert any("TypeError" in reason for reason in reasons)
+
+
+async def test_what_is_no_message_of_ours_becomes_a_dead_letter(service: Service) -> None:
+    await service.start("one")
+    letters = await _listen_dead(service)
+    ledger = new_id()
+    await service.read(ledger)
+    key = topology.shard_key(service.name, shard_of(ledger, SHARDS))
+    for body in (b"\xff\x00 not json", b"{}", b'{"type":"nobody_knows"}'):
+        properties = spec.Basic.Properties(message_id=new_id().hex)
+        await service.bus.publish_raw(topology.RPC, key, body, properties)
+        assert await _reason(letters)
+    await service.bus.tell(service.name, ledger, Add(id=ledger, number=1))
+    assert (await service.read(ledger)).numbers == (1,)
+
+
+async def _listen_dead(service: Service) -> "asyncio.Queue[DeliveredMessage]":
+    arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+
+    async def setup(session: Session) -> None:
+        channel = await session.channel()
+        queue = (await channel.queue_declare("", exclusive=True, auto_delete=True)).queue or ""
+        await channel.queue_bind(queue, topology.DEAD)
+        await channel.basic_consume(queue, arrived.put, no_ack=True)
+
+    await service.bus.attach(setup)
+    return arrived
+
+
+async def _reason(letters: "asyncio.Queue[DeliveredMessage]") -> str:
+    async with asyncio.timeout(15):
+        return str(json.loads((await letters.get()).body)["reason"])
+
+
+async def test_a_former_owner_can_change_nothing(service: Service) -> None:
+    store = ActorStore(service.database, service.name, [KIND], SHARDS)
+    former, present = await store.claim(0, "former"), await store.claim(0, "present")
+    assert present.generation == former.generation + 1
+    row = OutboxRow(new_id(), 0, topology.EVENTS, "k", "t", b"{}")
+    batch = Batch({0: former.generation}, {0: ["1"]}, [], [row])
+    with pytest.raises(Fenced):
+        await store.commit(batch)
+    claim = await store.claim(0, "next")
+    assert (claim.message_ids, claim.outbox) == ([], [])
+    batch.generations = {0: claim.generation}
+    await store.commit(batch)
+    found = await store.claim(0, "last")
+    assert (found.message_ids, found.outbox) == (["1"], [row])
+
+
+async def test_lists_page_through_all_actors_newest_first(service: Service) -> None:
+    await service.start("one")
+    ledgers = [new_id() for _ in range(7)]
+    await service.read(ledgers[0])
+    for one in ledgers:
+        await service.bus.tell(service.name, one, Add(id=one, number=1))
+        assert (await service.read(one)).numbers == (1,)
+    found: list[Ledger] = []
+    token = ""
+    while True:
+        states, token = await service.query.list(UUID(int=1), 3, token)
+        found += states
+        if not token:
+            break
+    assert {state.id for state in found} == set(ledgers)
+    times = [state.created_at for state in found]
+    assert times == sorted(times, reverse=True)
+    assert await service.query.get(ledgers[0]) in found
+    assert await service.query.get(new_id()) is None
