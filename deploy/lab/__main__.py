@@ -12,7 +12,7 @@ from deploy.lab.errors import LabError
 from deploy.lab.lab import Lab, open_lab
 from deploy.lab.launch import Launch, run_inside
 from deploy.lab.network import POSTGRESQL_PORT
-from deploy.lab.plan import DATABASE, USERNAME
+from deploy.lab.plan import DATABASE, USERNAME, VIRTUAL_HOST
 from deploy.lab.progress import Progress
 from deploy.lab.rootfs import Bind
 from deploy.lab.setup import set_up
@@ -23,7 +23,7 @@ Handler = Callable[[Lab, argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status says whether it went well."""
-    options = _parser().parse_args(arguments)
+    options = _options(list(sys.argv[1:] if arguments is None else arguments))
     handler: Handler = options.handler
     try:
         return handler(open_lab(), options)
@@ -35,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "\nlab: interrupted; the same command goes on where this one stopped", file=sys.stderr
         )
         return 130
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """All that follows the name of a foreign tool is the tool's, options too."""
+    if arguments and arguments[0] in _TOOLS:
+        return argparse.Namespace(handler=_TOOLS[arguments[0]], argv=arguments[1:])
+    return _parser().parse_args(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,10 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("process")
     tool = add("run", _run, "run a command inside the root file system, in the present folder")
     tool.add_argument("--beside", metavar="PROCESS", help="with that server's files and sockets")
-    tool.add_argument("argv", nargs=argparse.REMAINDER, metavar="command …")
-    for name, handler in (("psql", _psql), ("rabbitmqctl", _rabbitmqctl)):
-        tool = add(name, handler, f"{name} of the lab")
-        tool.add_argument("argv", nargs=argparse.REMAINDER, metavar="argument …")
+    tool.add_argument("program")
+    tool.add_argument("argv", nargs=argparse.REMAINDER, metavar="argument …")
+    for name, handler in _TOOLS.items():
+        add(name, handler, f"{name} of the lab, with all arguments that follow")
     return parser
 
 
@@ -121,11 +128,12 @@ def _kill(lab: Lab, options: argparse.Namespace) -> int:
 
 
 def _run(lab: Lab, options: argparse.Namespace) -> int:
+    argv = [options.program, *options.argv]
     if options.beside:
         process = lab.farm.named(_known(lab, options.beside))
-        return _execute(run_inside(process, lab.farm, lab.paths, options.argv))
+        return _execute(run_inside(process, lab.farm, lab.paths, argv))
     here = Path.cwd()
-    line = rootfs.command(lab.paths, options.argv, [Bind(here, writable=True)], folder=str(here))
+    line = rootfs.command(lab.paths, argv, [Bind(here, writable=True)], folder=str(here))
     return subprocess.run(line).returncode
 
 
@@ -143,7 +151,7 @@ def _psql(lab: Lab, options: argparse.Namespace) -> int:
 
 def _rabbitmqctl(lab: Lab, options: argparse.Namespace) -> int:
     process = lab.farm.named("rabbitmq")
-    argv = ["/usr/lib/rabbitmq/bin/rabbitmqctl", *options.argv]
+    argv = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "-p", VIRTUAL_HOST, *options.argv]
     return _execute(run_inside(process, lab.farm, lab.paths, argv))
 
 
@@ -156,6 +164,9 @@ def _known(lab: Lab, name: str) -> str:
     if name not in names:
         raise LabError(f"there is no process {name!r}", f"known are: {', '.join(names)}")
     return name
+
+
+_TOOLS: dict[str, Handler] = {"psql": _psql, "rabbitmqctl": _rabbitmqctl}
 
 
 if __name__ == "__main__":

@@ -109,10 +109,10 @@ class _Holder:
 
     def _opened_by(self, folder: Path) -> bool:
         try:
-            names = [os.readlink(link) for link in (folder / "fd").iterdir()]
+            links = list((folder / "fd").iterdir())
         except OSError:
             return False
-        return f"socket:[{self.inode}]" in names
+        return any(_target(link) == f"socket:[{self.inode}]" for link in links)
 
 
 def check_free(endpoints: Iterable[Endpoint], prefix: str) -> None:
@@ -154,6 +154,14 @@ def _holder(endpoint: Endpoint) -> _Holder | None:
         if columns[1] in wanted:
             return _Holder(inode=columns[9], uid=int(columns[7]))
     return None
+
+
+def _target(link: Path) -> str:
+    """Empty when the file was closed meanwhile."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def _user_name(uid: int) -> str:

@@ -1,9 +1,11 @@
 """`make logs`: the last lines of the logs, and what comes after, while somebody watches."""
 
+import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from deploy.lab.errors import LabError
 from deploy.lab.lab import Lab
@@ -20,23 +22,24 @@ def show(lab: Lab, name: str | None, lines: int, follow: bool) -> None:
     there = {each: file for each, file in files.items() if file.is_file()}
     if not there:
         raise LabError("there is no log yet", f"known processes: {', '.join(_known(lab))}")
-    tails = {each: _Tail(file, lines) for each, file in there.items()}
-    width = max(len(each) for each in tails)
-    while True:
-        for each, tail in tails.items():
-            for line in tail.read():
-                sys.stdout.write(f"{line}\n" if name else f"{each:<{width}} | {line}\n")
-        sys.stdout.flush()
-        if not follow:
-            return
-        time.sleep(_POLL_SECONDS)
+    width = max(len(each) for each in there)
+    with ExitStack() as stack:
+        tails = {each: stack.enter_context(Tail(file, lines)) for each, file in there.items()}
+        while True:
+            for each, tail in tails.items():
+                for line in tail.read():
+                    sys.stdout.write(f"{line}\n" if name else f"{each:<{width}} | {line}\n")
+            sys.stdout.flush()
+            if not follow:
+                return
+            time.sleep(_POLL_SECONDS)
 
 
 def _known(lab: Lab) -> list[str]:
     return [process.name for process in lab.farm.processes]
 
 
-class _Tail:
+class Tail:
     """Reads a log from near its end, and goes on with its successor when it is rotated."""
 
     def __init__(self, file: Path, lines: int) -> None:
@@ -45,6 +48,12 @@ class _Tail:
         self._rest = b""
         self._first = lines
         self._stream.seek(max(0, file.stat().st_size - lines * _BYTES_PER_LINE))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def read(self) -> list[str]:
         """The complete lines that came since the last time."""
@@ -58,6 +67,6 @@ class _Tail:
 
     def _rotated(self) -> bool:
         try:
-            return self._file.stat().st_size < self._stream.tell()
+            return self._file.stat().st_ino != os.fstat(self._stream.fileno()).st_ino
         except FileNotFoundError:
             return False

@@ -195,12 +195,6 @@ def _rtpengine(process: Process, farm: Farm) -> Variables:
     }
 
 
-# How long an idle flow is remembered. Outside, where each client is a flow, briefly; inside there
-# are few flows, and while a phone rings nothing passes on them.
-_OUTSIDE_IDLE_SECONDS = 60
-_INSIDE_IDLE_SECONDS = 600
-
-
 def _nginx(farm: Farm) -> Variables:
     network = farm.network
     kamailios, asterisks = farm.of_kind(Kind.KAMAILIO), farm.of_kind(Kind.ASTERISK)
@@ -212,9 +206,9 @@ def _nginx(farm: Farm) -> Variables:
     return {
         "SIP_PORT": ports.SIP_PORT,
         "SIP_BALANCERS": [
-            ("kamailio_external", network.external_sip, _OUTSIDE_IDLE_SECONDS, outside),
-            ("kamailio_internal", network.internal_kamailio, _INSIDE_IDLE_SECONDS, inside),
-            ("asterisk", network.internal_asterisk, _INSIDE_IDLE_SECONDS, calls),
+            ("kamailio_external", network.external_sip, outside),
+            ("kamailio_internal", network.internal_kamailio, inside),
+            ("asterisk", network.internal_asterisk, calls),
         ],
         "HTTP_BALANCERS": [
             ("api", network.api, ports.HTTP_PORT, apis),
