@@ -1,0 +1,299 @@
+"""What requests may carry. Fields that are not known are refused: a misspelt one would else be lost
+in silence."""
+
+import re
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from api_manager.domain import addresses
+from evercall.contracts import base
+
+MAX_DESTINATIONS = 20
+MAX_ACTIONS = 1000
+MAX_VARIABLES = 100
+MAX_VARIABLE_BYTES = 32 * 1024
+MAX_VARIABLES_BYTES = 64 * 1024
+_VARIABLE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}", re.ASCII)
+TEN_YEARS = 10 * 366 * 86400
+
+
+def _is_one_line(text: str) -> str:
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
+        raise ValueError("must be a single line without control characters")
+    return text
+
+
+Line = Annotated[str, StringConstraints(max_length=255), AfterValidator(_is_one_line)]
+Name = Annotated[Line, Field(description="For people; any text of one line.")]
+Detail = Annotated[
+    str, StringConstraints(max_length=4096), Field(description="For people; any text.")
+]
+
+# What an action may hold is the business of flow_manager, which reports all faults of a flow at once.
+Actions = Annotated[
+    list[Any],
+    Field(max_length=MAX_ACTIONS),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "maxItems": MAX_ACTIONS,
+            "description": "The steps of the flow. All faults are reported at once, each with its "
+            "place, for example `actions[2].option.duration`.",
+            "items": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "id": {
+                        "type": "string",
+                        "format": "uuid",
+                        "description": "Given when left out.",
+                    },
+                    "type": {"type": "string", "description": "`answer`, `talk`, `branch` …"},
+                    "next_id": {
+                        "type": "string",
+                        "format": "uuid",
+                        "description": "The successor; without it the next in the list.",
+                    },
+                    "option": {"type": "object", "description": "What the type takes."},
+                },
+            },
+        }
+    ),
+]
+
+
+def _is_e164(text: str) -> str:
+    return addresses.normalise_target(base.AddressType.TEL, text)
+
+
+E164Number = Annotated[
+    str,
+    AfterValidator(_is_e164),
+    Field(description="E.164 with `+`.", json_schema_extra={"pattern": r"^\+[0-9]{7,15}$"}),
+]
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CustomerBody(Body):
+    """A customer as the administrator describes it."""
+
+    name: Annotated[Name, StringConstraints(min_length=1)]
+    detail: Detail = ""
+    email: Annotated[Line, Field(description="Where the customer is reached.")] = ""
+    phone_number: Line = ""
+    address: Line = ""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "ACME", "email": "ops@acme.example"}]}
+    )
+
+
+class AccesskeyBody(Body):
+    """A new access key."""
+
+    name: Name = ""
+    detail: Detail = ""
+    expire: Annotated[
+        StrictInt | None,
+        Field(
+            ge=1, le=TEN_YEARS, description="Seconds from now; without it the key does not expire."
+        ),
+    ] = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "ci", "expire": 86400}]})
+
+
+class AccesskeyChangeBody(Body):
+    """What may change of an access key."""
+
+    name: Name
+    detail: Detail = ""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "ci", "detail": "nightly"}]})
+
+
+class TokenBody(Body):
+    """The access key that a token is wanted for."""
+
+    accesskey: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"accesskey": "ec_…"}]})
+
+
+class FlowBody(Body):
+    """A flow, whole: a change replaces it."""
+
+    name: Name = ""
+    detail: Detail = ""
+    actions: Actions
+    on_complete_flow_id: Annotated[
+        UUID | None, Field(description="The flow that runs when this one has ended.")
+    ] = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "welcome",
+                    "actions": [
+                        {"type": "answer"},
+                        {"type": "talk", "option": {"text": "Welcome!", "language": "en-US"}},
+                        {"type": "hangup"},
+                    ],
+                }
+            ]
+        }
+    )
+
+
+class NumberBody(Body):
+    """A new number."""
+
+    number: E164Number
+    name: Name = ""
+    detail: Detail = ""
+    call_flow_id: Annotated[
+        UUID | None, Field(description="The flow that a call to this number starts.")
+    ] = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "number": "+4930123456",
+                    "name": "hotline",
+                    "call_flow_id": "0198c4f0-9f7e-7c3a-8c54-2b1d6f0a9e11",
+                }
+            ]
+        }
+    )
+
+
+class NumberChangeBody(Body):
+    """What may change of a number, whole: what is left out is emptied."""
+
+    name: Name = ""
+    detail: Detail = ""
+    call_flow_id: UUID | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "hotline", "call_flow_id": "0198c4f0-9f7e-7c3a-8c54-2b1d6f0a9e11"}
+            ]
+        }
+    )
+
+
+class AddressBody(Body):
+    """Who calls."""
+
+    type: Annotated[
+        Literal["sip", "tel"], Field(description="`sip`: a SIP URI; `tel`: an E.164 number.")
+    ]
+    target: Annotated[str, Field(description="`sip:alice@192.0.2.10:5060`, or `+4930123456`.")]
+    target_name: Annotated[Line, Field(description="The name that the other side sees.")] = ""
+    name: Name = ""
+    detail: Line = ""
+
+    @field_validator("target")
+    @classmethod
+    def _is_of_its_type(cls, target: str, info: ValidationInfo) -> str:
+        if "type" not in info.data:  # the type itself is wrong, which is reported
+            return target
+        return addresses.normalise_target(base.AddressType(info.data["type"]), target)
+
+    def to_contract(self) -> base.Address:
+        """The address as services know it."""
+        return base.Address(
+            type=base.AddressType(self.type),
+            target=self.target,
+            target_name=self.target_name,
+            name=self.name,
+            detail=self.detail,
+        )
+
+
+class DestinationBody(AddressBody):
+    """A party to call. Telephone numbers need a provider and can't be called yet."""
+
+    type: Annotated[Literal["sip"], Field(description="`sip`: a SIP URI.")]
+    target: Annotated[str, Field(description="`sip:alice@192.0.2.10:5060`.")]
+
+
+def _fit_in(variables: dict[str, str]) -> dict[str, str]:
+    if not all(_VARIABLE_NAME.fullmatch(name) for name in variables):
+        raise ValueError("names are 1 to 128 letters, digits, dots, dashes and underscores")
+    sizes = [len(value.encode()) for value in variables.values()]
+    if len(variables) > MAX_VARIABLES:
+        raise ValueError(f"must not be more than {MAX_VARIABLES}")
+    if any(size > MAX_VARIABLE_BYTES for size in sizes):
+        raise ValueError(f"a value must not be longer than {MAX_VARIABLE_BYTES} bytes")
+    if sum(sizes) + sum(len(name.encode()) for name in variables) > MAX_VARIABLES_BYTES:
+        raise ValueError(f"must not be longer than {MAX_VARIABLES_BYTES} bytes together")
+    return variables
+
+
+class CallsBody(Body):
+    """Calls to place: a flow that exists, or actions of their own."""
+
+    flow_id: Annotated[
+        UUID | None, Field(description="The flow to run; it wins over `actions`.")
+    ] = None
+    actions: Actions | None = None
+    source: Annotated[AddressBody, Field(description="Who calls.")]
+    destinations: Annotated[
+        list[DestinationBody],
+        Field(
+            min_length=1, max_length=MAX_DESTINATIONS, description="Each gets a call of its own."
+        ),
+    ]
+    anonymous: Annotated[
+        Literal["yes", "no", "auto"],
+        Field(description="Whether the caller's identity is withheld."),
+    ] = "auto"
+    variables: Annotated[
+        dict[str, str],
+        AfterValidator(_fit_in),
+        Field(description="Variables that the flow starts with, read as `${name}`."),
+    ] = {}
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": {"type": "tel", "target": "+4930123456"},
+                    "destinations": [{"type": "sip", "target": "sip:alice@192.0.2.10:5060"}],
+                    "actions": [
+                        {"type": "answer"},
+                        {"type": "talk", "option": {"text": "Hello ${who}", "language": "en-US"}},
+                    ],
+                    "variables": {"who": "Alice"},
+                }
+            ]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _says_what_to_do(self) -> "CallsBody":
+        if self.flow_id is None and self.actions is None:
+            raise ValueError("flow_id or actions is required")
+        return self

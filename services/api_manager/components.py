@@ -1,0 +1,50 @@
+"""The parts that handlers work with, built once by `main` and carried by the application."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from starlette.requests import Request as HttpRequest
+
+from api_manager.authentication import Authenticator
+from api_manager.idempotency import IdempotencyStore
+from api_manager.store import AccesskeyStore, CustomerStore
+from evercall.contracts.base import Request
+
+A = TypeVar("A")
+
+
+class Asks(Protocol):
+    """What is needed of the bus."""
+
+    def ask(
+        self, service: str, request: Request[A], *, actor: UUID | None = None, timeout: float = 5.0
+    ) -> Awaitable[A]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OperationLimits:
+    """What bounds a single request."""
+
+    seconds: float
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Everything that a handler may need."""
+
+    bus: Asks
+    customers: CustomerStore
+    accesskeys: AccesskeyStore
+    idempotency: IdempotencyStore
+    authenticator: Authenticator
+    limits: OperationLimits
+
+
+def components_of(request: HttpRequest) -> Components:
+    """The components of the application that handles this request."""
+    components: Any = request.app.state.components
+    assert isinstance(components, Components)  # noqa: S101
+    return components

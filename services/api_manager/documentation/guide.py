@@ -1,0 +1,51 @@
+"""The introduction of the API's documentation, in simple Markdown."""
+
+GUIDE = """
+Evercall's REST API places calls, steers them with flows, and shows what became of them. Everything is
+JSON over HTTP. Times are UTC (RFC 3339), ids are UUIDs, numbers are E.164 with `+`.
+
+## Credentials
+
+A program calls with its access key, `Authorization: Bearer ec_…`. Where the key itself should not go
+(a browser, the URL of a WebSocket), exchange it for a token that lives for some minutes:
+
+```
+curl -X POST $API/auth/token -H 'Content-Type: application/json' -d '{"accesskey": "ec_…"}'
+```
+
+A credential is looked for in this order, and the first one found counts: a token in the cookie `token`,
+the query parameter `token` or the header `Authorization: Bearer`; then an access key in the cookie or
+the query parameter `accesskey`. The header takes either kind. Cookies count for `GET` only. Prefer the
+header: URLs end up in logs.
+
+Everything belongs to a customer, and credentials see their own customer's rows only; an id of somebody
+else's is `404`. The administrator of the platform acts for a customer with the query parameter
+`customer_id`, which all operations take.
+
+## Pages
+
+Lists come newest first, `page_size` rows at a time (20, at most 100), with a `next_page_token` for the
+next page; it is empty on the last page. Rows that appear while you read do not shift the pages.
+
+## Saying it again
+
+Networks fail between a request and its answer. Give a `POST` an `Idempotency-Key` (any text of your
+own, best a random one) and repeat it as it was until you have an answer: it is carried out once. For 24
+hours a repeated request gets the first answer again, marked `Idempotency-Replayed: true`. Failures are
+not kept: after an error the same request with the same key is tried anew, and still creates nothing
+twice.
+
+## Errors
+
+Every answer that is not a success has this body. Branch on `reason`; it does not change.
+
+```
+{"error": {"status": "INVALID_ARGUMENT", "reason": "INVALID_ARGUMENT",
+           "message": "The request is not valid", "request_id": "0199…",
+           "details": [{"field": "destinations[0].target", "message": "a sip target is …"}]}}
+```
+
+`request_id` also comes with every answer in the header `X-Request-Id`; send one of your own and we use
+it. A field that is not known is an error, so that a misspelt one is not lost. `429` and `503` say in
+`Retry-After` how long to wait.
+"""

@@ -1,0 +1,52 @@
+"""The reasons that errors give: what happened, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A value of `error.reason`."""
+
+    http_status: int
+    meaning: str
+
+
+REASONS: Mapping[str, Reason] = {
+    "INVALID_ARGUMENT": Reason(400, "The body holds fields that are wrong; `details` names them."),
+    "INVALID_JSON_BODY": Reason(400, "The body is not a JSON object, or not `application/json`."),
+    "INVALID_ID": Reason(400, "The id in the path is not a UUID."),
+    "INVALID_REQUEST_PARAMETER": Reason(400, "A query parameter or header is wrong."),
+    "MISSING_REQUEST_PARAMETER": Reason(400, "A query parameter or header is missing."),
+    "REQUEST_CANCELED": Reason(400, "The body did not arrive whole."),
+    "AUTHENTICATION_REQUIRED": Reason(401, "No credentials came with the request."),
+    "INVALID_CREDENTIALS": Reason(
+        401, "The access key or token does not exist, has expired or was revoked."
+    ),
+    "PERMISSION_DENIED": Reason(403, "These credentials are not enough for this."),
+    "ACCOUNT_FROZEN": Reason(403, "The customer's account is frozen; ask the administrator."),
+    "ROUTE_NOT_FOUND": Reason(404, "There is no such path."),
+    "CUSTOMER_NOT_FOUND": Reason(404, "There is no such customer."),
+    "ACCESSKEY_NOT_FOUND": Reason(404, "There is no such access key, or it is not yours."),
+    "FLOW_NOT_FOUND": Reason(404, "There is no such flow, or it is not yours."),
+    "NUMBER_NOT_FOUND": Reason(404, "There is no such number, or it is not yours."),
+    "CALL_NOT_FOUND": Reason(404, "There is no such call, or it is not yours."),
+    "ACTIVEFLOW_NOT_FOUND": Reason(404, "There is no such activeflow, or it is not yours."),
+    "METHOD_NOT_ALLOWED": Reason(405, "The path has other methods; the header `Allow` names them."),
+    "NUMBER_ALREADY_EXISTS": Reason(409, "Somebody has this number."),
+    "CALL_ALREADY_HANGUP": Reason(409, "The call has ended already."),
+    "STATE_INVALID": Reason(409, "Not possible in the present state."),
+    "IDEMPOTENCY_KEY_IN_USE": Reason(
+        409, "The first request with this key has not ended; say it again after `Retry-After`."
+    ),
+    "IDEMPOTENCY_KEY_REUSED": Reason(409, "The key belongs to another request; take a new one."),
+    "REQUEST_TOO_LARGE": Reason(413, "The body is larger than `details[0].limit_bytes`."),
+    "RATE_LIMIT_EXCEEDED": Reason(429, "Too many requests; wait for `Retry-After` seconds."),
+    "INTERNAL": Reason(500, "Our fault. Tell us the `request_id`."),
+    "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),
+    "BROKER_UNAVAILABLE": Reason(503, "The message broker is away; try again."),
+    "STORE_UNAVAILABLE": Reason(503, "The database is away; try again."),
+    "REQUEST_TIMEOUT": Reason(
+        504, "No answer in time. It may have been done: repeat with the same `Idempotency-Key`."
+    ),
+}

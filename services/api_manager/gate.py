@@ -1,0 +1,90 @@
+"""Who gets in: limit per address, authentication, limit per customer, frozen account. In this order.
+
+The limit per address comes first, so that guessing keys is slow. A customer's limit comes before the
+look at its account, so that a frozen customer's programs cannot hammer on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from prometheus_client import Counter
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api_manager.authentication import Authenticator
+from api_manager.domain.buckets import Buckets
+from api_manager.domain.credentials import Credential, find_credential
+from api_manager.request_state import state_of
+from evercall.service.errors import Forbidden, RateLimited
+
+LIMITED = Counter("evercall_api_manager_rate_limited_total", "Requests refused", ["limited_by"])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The buckets of a replica."""
+
+    addresses: Buckets
+    auth_addresses: Buckets
+    customers: Buckets
+
+
+class Gate:
+    """ASGI middleware inside of `Frame`, which answers what is raised here."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Authenticator,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._limits = limits
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = state_of(scope)
+        path: str = scope["path"]
+        is_auth = path.startswith("/auth/")
+        addresses = self._limits.auth_addresses if is_auth else self._limits.addresses
+        self._take(addresses, state.client, "address")
+        if path.startswith("/v1.0/"):
+            principal = await self._authenticator.principal(_credential(scope))
+            state.principal = principal
+            self._take(self._limits.customers, principal.customer_id, "customer")
+            if principal.frozen:
+                raise Forbidden("account_frozen", "The customer's account is frozen")
+        await self._app(scope, receive, send)
+
+    def _take(self, buckets: Buckets, key: object, limited_by: str) -> None:
+        wait = buckets.take(key, self._clock())
+        if wait:
+            LIMITED.labels(limited_by).inc()
+            raise RateLimited(
+                "rate_limit_exceeded",
+                "Too many requests",
+                details={"limited_by": limited_by, "retry_after": round(wait, 3)},
+            )
+
+
+def _credential(scope: Scope) -> Credential | None:
+    headers = Headers(scope=scope)
+    return find_credential(
+        scope["method"],
+        _cookies(headers.get("cookie", "")),
+        QueryParams(scope["query_string"]),
+        headers.get("authorization", ""),
+    )
+
+
+def _cookies(header: str) -> dict[str, str]:
+    if not header:
+        return {}
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}

@@ -1,0 +1,72 @@
+"""The composition root: stores, credentials, the application, and the sweeper of old answers."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+from api_manager.app import build_app
+from api_manager.authentication import Authenticator
+from api_manager.components import Components, OperationLimits
+from api_manager.idempotency import SWEEP_AT_ONCE, IdempotencyStore
+from api_manager.settings import Settings
+from api_manager.store import AccesskeyStore, CustomerStore
+from api_manager.tokens import TokenSigner
+from evercall.bus.bus import Bus
+from evercall.service import http
+from evercall.service.errors import Unavailable
+from evercall.service.logging import get_logger
+from evercall.service.process import Process, run_process
+from evercall.store.database import Database
+
+SWEEP_INTERVAL = 600.0
+
+log = get_logger(__name__)
+
+
+async def compose(process: Process[Settings]) -> None:
+    """Wires the service; the process runs until a signal."""
+    settings = process.settings
+    components = build_components(settings, await process.bus(), await process.database())
+    process.tasks.start("idempotency-sweep", _sweep(components.idempotency))
+    app = build_app(settings, components, process.version)
+    await http.serve(process, app, settings.http_listen, "api")
+
+
+def build_components(settings: Settings, bus: Bus, database: Database) -> Components:
+    """Everything that handlers work with."""
+    accesskeys = AccesskeyStore(database)
+    signer = TokenSigner(
+        settings.jwt_key.get_secret_value(),
+        timedelta(seconds=settings.jwt_seconds),
+        lambda: datetime.now(UTC),
+    )
+    authenticator = Authenticator(
+        accesskeys,
+        signer,
+        admin_accesskey=settings.admin_accesskey.get_secret_value(),
+        cache_seconds=settings.accesskey_cache_seconds,
+        clock=time.monotonic,
+    )
+    return Components(
+        bus=bus,
+        customers=CustomerStore(database),
+        accesskeys=accesskeys,
+        idempotency=IdempotencyStore(database),
+        authenticator=authenticator,
+        limits=OperationLimits(settings.request_seconds, settings.body_bytes),
+    )
+
+
+async def _sweep(store: IdempotencyStore) -> None:
+    """Deletes answers that are older than a day. Replicas may do it side by side."""
+    while True:
+        try:
+            while await store.sweep() == SWEEP_AT_ONCE:
+                pass
+        except Unavailable:
+            log.info("idempotency_sweep_postponed")
+        await asyncio.sleep(SWEEP_INTERVAL)
+
+
+def main() -> None:
+    run_process("api_manager", Settings, compose)

@@ -1,0 +1,76 @@
+"""The settings of `api_manager`."""
+
+import ipaddress
+
+from pydantic import Field, SecretStr, field_validator
+
+from api_manager.domain.credentials import ACCESSKEY_PREFIX
+from api_manager.domain.forwarded import Network
+from evercall.service.settings import ServiceSettings, parse_address
+
+
+class Settings(ServiceSettings):
+    """Limits are per replica. Their defaults protect against accidents, not against tariffs."""
+
+    http_listen: str = Field(default="127.0.0.1:8080", description="Where the API listens")
+    jwt_key: SecretStr = Field(min_length=32, description="Signs tokens; the same on all replicas")
+    admin_accesskey: SecretStr = Field(
+        min_length=32, description=f"The administrator's access key, begins with {ACCESSKEY_PREFIX}"
+    )
+    jwt_seconds: int = Field(default=900, ge=60, le=3600, description="How long a token lives")
+    accesskey_cache_seconds: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=5.0,
+        description="How long another replica may still accept a key after it was revoked",
+    )
+    body_bytes: int = Field(default=1_000_000, ge=1024, description="The largest request body")
+    request_seconds: float = Field(
+        default=20.0, gt=0.0, le=25.0, description="The longest that a request may take"
+    )
+    address_rate: float = Field(default=1000.0, gt=0.0, description="Requests/s of an IP address")
+    address_burst: float = Field(default=2000.0, ge=1.0)
+    auth_rate: float = Field(default=10.0, gt=0.0, description="The same, for /auth/*")
+    auth_burst: float = Field(default=20.0, ge=1.0)
+    customer_rate: float = Field(default=500.0, gt=0.0, description="Requests/s of a customer")
+    customer_burst: float = Field(default=1000.0, ge=1.0)
+    trusted_proxies: str = Field(
+        default="", description="Networks whose X-Forwarded-For counts, separated by commas"
+    )
+    cors_origins: str = Field(
+        default="", description="Web origins that may call the API from a browser, or *"
+    )
+
+    @field_validator("http_listen")
+    @classmethod
+    def _listens_somewhere(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @field_validator("admin_accesskey")
+    @classmethod
+    def _looks_like_an_accesskey(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(ACCESSKEY_PREFIX):
+            raise ValueError(f"must begin with {ACCESSKEY_PREFIX}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in _parts(value):
+            ipaddress.ip_network(part)
+        return value
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of our own proxies."""
+        return tuple(ipaddress.ip_network(part) for part in _parts(self.trusted_proxies))
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """Origins for CORS; none turns it off."""
+        return _parts(self.cors_origins)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,49 @@
+"""The tables of `api_manager`. Constraints and indexes stand in the migrations."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(schema="api_manager")
+
+customer = sa.Table(
+    "customer",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("email", sa.Text, nullable=False),
+    sa.Column("phone_number", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tm_update", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tm_delete", sa.DateTime(timezone=True)),
+)
+
+accesskey = sa.Table(
+    "accesskey",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("customer_id", sa.Uuid, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False),
+    sa.Column("token_prefix", sa.Text, nullable=False),
+    sa.Column("tm_expire", sa.DateTime(timezone=True)),
+    sa.Column("tm_last_use", sa.DateTime(timezone=True)),
+    sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tm_update", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tm_delete", sa.DateTime(timezone=True)),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("customer_id", sa.Uuid, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("base_id", sa.Uuid, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("body", sa.LargeBinary),
+    sa.Column("tm_lock", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("tm_expire", sa.DateTime(timezone=True), nullable=False),
+)

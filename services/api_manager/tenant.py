@@ -1,0 +1,99 @@
+"""For whom a request acts: the one place where a customer id comes from.
+
+A customer's credentials act for that customer. The administrator acts for the customer named in the
+query parameter `customer_id`, with every method alike, and for the platform's own customer without it.
+Rows of another customer are simply not there (404), whoever's id is guessed.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Query
+from starlette.requests import Request
+
+from api_manager.components import Components, components_of
+from api_manager.domain.creation import Creation
+from api_manager.domain.principal import Principal
+from api_manager.request_state import state_of
+from evercall.contracts.flow import FlowGet
+from evercall.service.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The customer that the request acts for, and what the request may work with."""
+
+    customer_id: UUID
+    creation: Creation
+    components: Components
+
+    async def require_flow(self, flow_id: UUID | None) -> None:
+        """A flow that is referred to must be the customer's own.
+
+        Raises:
+            NotFound: `flow_not_found`.
+        """
+        if flow_id is not None:
+            request = FlowGet(id=flow_id, customer_id=self.customer_id)
+            await self.components.bus.ask("flow_manager", request)
+
+
+def tenant_customer(request: Request, principal: Principal) -> UUID:
+    """The customer that the request acts for.
+
+    Raises:
+        Forbidden: a customer names another one.
+    """
+    named = request.query_params.get("customer_id")
+    if named is None:
+        return principal.customer_id
+    try:
+        customer_id = UUID(named)
+    except ValueError:
+        raise InvalidRequest(
+            "invalid_request_parameter",
+            "customer_id must be a UUID",
+            details={"field": "customer_id"},
+        ) from None
+    if customer_id != principal.customer_id and not principal.is_admin:
+        raise Forbidden("permission_denied", "Only the administrator acts for another customer")
+    return customer_id
+
+
+async def _tenant(
+    request: Request,
+    _customer_id: Annotated[
+        UUID | None,
+        Query(
+            alias="customer_id",
+            description="For the administrator only: the customer to act for.",
+        ),
+    ] = None,
+) -> Tenant:
+    principal = _principal(request)
+    components = components_of(request)
+    acting_for = tenant_customer(request, principal)
+    if acting_for != principal.customer_id and await components.customers.get(acting_for) is None:
+        raise NotFound("customer_not_found", "There is no such customer")
+    return Tenant(acting_for, state_of(request.scope).creation, components)
+
+
+async def _administration(request: Request) -> Tenant:
+    """What only the administrator may do."""
+    principal = _principal(request)
+    if not principal.is_admin:
+        raise Forbidden("permission_denied", "Only the administrator may do this")
+    creation = state_of(request.scope).creation
+    return Tenant(principal.customer_id, creation, components_of(request))
+
+
+def _principal(request: Request) -> Principal:
+    principal = state_of(request.scope).principal
+    if principal is None:
+        raise Unauthorized("authentication_required", "An access key or a token is needed for this")
+    return principal
+
+
+ActingTenant = Annotated[Tenant, Depends(_tenant)]
+Administration = Annotated[Tenant, Depends(_administration)]
