@@ -1,0 +1,66 @@
+"""Variables of an activeflow: flat text, filled into options as `${name}`, and bounded.
+
+Substitution happens when an action starts, once: what a value contains is not looked at again, so a
+caller's display name of `${secret}` stays what it is. Unknown names give nothing.
+"""
+
+import re
+from collections.abc import Mapping
+
+from flow_manager.domain.actions import MAX_TEXT
+
+MAX_KEYS = 100
+MAX_VALUE_BYTES = 32 * 1024
+MAX_TOTAL_BYTES = 64 * 1024
+MAX_NAME = 255
+
+_PLACEHOLDER = re.compile(r"\$\{([^${}]+)\}")
+
+
+def has_placeholder(text: str) -> bool:
+    """Whether any variable is to be filled into the text."""
+    return _PLACEHOLDER.search(text) is not None
+
+
+def reads(text: str, name: str) -> bool:
+    """Whether this variable is to be filled into the text."""
+    return f"${{{name}}}" in text
+
+
+def substitute(text: str, variables: Mapping[str, str]) -> str | None:
+    """Fills the variables in; None when the result would exceed `MAX_TEXT` characters.
+
+    The bound is checked on the way: 32 KB of placeholders could ask for gigabytes.
+    """
+    parts: list[str] = []
+    length = 0
+    end = 0
+    for match in _PLACEHOLDER.finditer(text):
+        value = variables.get(match[1], "")
+        parts += (text[end : match.start()], value)
+        length += match.start() - end + len(value)
+        if length > MAX_TEXT:
+            return None
+        end = match.end()
+    if length + len(text) - end > MAX_TEXT:
+        return None
+    return "".join(parts) + text[end:]
+
+
+def refusal(variables: Mapping[str, str], key: str, value: str) -> str:
+    """Why this variable can't be set, empty when it can."""
+    if not key or len(key) > MAX_NAME:
+        return f"the name of a variable has from 1 to {MAX_NAME} characters"
+    if _size(value) > MAX_VALUE_BYTES:
+        return f"the value exceeds {MAX_VALUE_BYTES} bytes"
+    others = {name: kept for name, kept in variables.items() if name != key}
+    if len(others) >= MAX_KEYS:
+        return f"there are {MAX_KEYS} variables already"
+    total = sum(_size(name) + _size(kept) for name, kept in others.items())
+    if total + _size(key) + _size(value) > MAX_TOTAL_BYTES:
+        return f"all variables together exceed {MAX_TOTAL_BYTES} bytes"
+    return ""
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
