@@ -1,0 +1,50 @@
+"""What a call asks of this process itself; answered by `gateways`, never over the bus."""
+
+from uuid import UUID
+
+import msgspec
+
+from evercall.contracts.base import Request
+
+ROUTES = "routes"
+"""Answers `InboundRouteFind` (contracts/route.py) from a cache."""
+
+FARM = "farm"
+"""Answers `ChooseAsterisk`."""
+
+AUDIO = "audio"
+"""Answers `PrepareAudio` and `PrepareSpeech`."""
+
+
+class ChosenAsterisk(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an outgoing call starts."""
+
+    asterisk_id: str
+    boot_id: str
+
+
+class ChooseAsterisk(Request[ChosenAsterisk], frozen=True, kw_only=True):
+    """Which Asterisk shall place this call? Errors: `asterisk_unavailable`."""
+
+    call_id: UUID
+
+
+class PreparedAudio(msgspec.Struct, frozen=True, kw_only=True):
+    """Media URIs that every Asterisk of the farm can play, and how long they last together."""
+
+    media: list[str]
+    duration_ms: int
+
+
+class PrepareAudio(Request[PreparedAudio], frozen=True, kw_only=True):
+    """Makes a customer's audio files playable. Errors: `audio_unavailable`."""
+
+    urls: list[str]
+
+
+class PrepareSpeech(Request[PreparedAudio], frozen=True, kw_only=True):
+    """Speaks a text. Errors: `audio_unavailable`."""
+
+    text: str
+    language: str
+    voice: str = ""

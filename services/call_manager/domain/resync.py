@@ -1,0 +1,39 @@
+"""After a gap in Asterisk's events: the call compares what it believes with what Asterisk has."""
+
+from call_manager.domain.actions import repeat_answer
+from call_manager.domain.answering import answered
+from call_manager.domain.ending import finish, repeat_hangup
+from call_manager.domain.messages import ChannelsSeen
+from call_manager.domain.outgoing import rang
+from call_manager.domain.transitions import Trigger
+from call_manager.domain.turn import Turn
+from evercall.contracts.call import CallStatus, Direction
+
+
+def seen(turn: Turn, message: ChannelsSeen) -> None:
+    """Asterisk has told which channels this live call has there."""
+    leg = turn.call.leg
+    if leg is None or message.asterisk_id != leg.asterisk_id:
+        return
+    if message.boot_id != leg.boot_id:
+        # A channel that nobody saw may still be about to be made: the dial timer judges it.
+        if leg.seen:
+            finish(turn, Trigger.LOST)
+        return
+    state = message.channels.get(leg.channel_id)
+    if state is not None:
+        _alive(turn, state)
+    elif leg.seen:
+        finish(turn, Trigger.GONE)
+
+
+def _alive(turn: Turn, state: str) -> None:
+    call = turn.call
+    if call.status in (CallStatus.TERMINATING, CallStatus.CANCELING):
+        repeat_hangup(turn)
+    elif state == "Up" and call.status in (CallStatus.DIALING, CallStatus.RINGING):
+        answered(turn, turn.now)
+    elif state == "Ringing" and call.status is CallStatus.DIALING:
+        rang(turn, turn.now)
+    elif call.direction is Direction.INCOMING and turn.leg.answering and not turn.leg.up:
+        repeat_answer(turn)

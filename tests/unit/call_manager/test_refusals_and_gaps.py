@@ -1,0 +1,263 @@
+"""What Asterisk refuses, what was missed while nobody listened, and what happens twice."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from call_manager.domain.messages import CommandRefused
+from evercall.contracts.base import Message
+from evercall.contracts.call import CallStatus, HangupBy, HangupReason
+from tests.unit.call_manager.stage import (
+    ANSWER,
+    CALL_ID,
+    PLAY,
+    SECOND,
+    SLEEP,
+    Stage,
+    answered_outgoing,
+    create,
+    digits,
+    gone,
+    hangup,
+    incoming,
+    played,
+    receive_digits,
+    ringing,
+    seen,
+    started,
+    up,
+)
+
+OUT = f"{CALL_ID}.1"
+
+
+def refused(key: str, status: int) -> CommandRefused:
+    return CommandRefused(asterisk_id="call-1", key=key, status=status)
+
+
+@pytest.mark.parametrize("key", ["answer", "play.1-1"])
+def test_a_channel_that_is_not_found_has_hung_up(key: str) -> None:
+    stage = incoming(ANSWER, PLAY)
+    stage.hear(refused(key, 404))
+    stage.assert_over()
+    assert stage.call.hangup_by is HangupBy.REMOTE
+    # The event that should have told so may still come.
+    before = stage.call
+    stage.hear(gone())
+    assert stage.call == before
+
+
+def test_hanging_up_what_is_gone_already_is_the_end() -> None:
+    stage = incoming(ANSWER, PLAY)
+    stage.hear(up(), hangup(), refused("hangup", 404))
+    stage.assert_over()
+    assert stage.call.hangup_by is HangupBy.LOCAL
+
+
+def test_a_call_that_cannot_be_answered_fails() -> None:
+    stage = incoming(ANSWER, PLAY)
+    stage.hear(refused("answer", 500))
+    assert stage.status() is CallStatus.TERMINATING
+    stage.hear(gone())
+    assert stage.call.hangup_reason is HangupReason.FAILED
+
+
+def test_a_prompt_that_asterisk_refuses_is_skipped() -> None:
+    stage = incoming(ANSWER, PLAY, SLEEP)
+    stage.hear(up(), refused("play.1-1", 500))
+    assert stage.call.work is not None
+    assert stage.call.work.position == 2
+    stage.hear(refused("play.1-1", 500))
+    assert stage.call.work.position == 2
+
+
+@pytest.mark.parametrize("key", ["answer", "play.1-1", "hangup", "stop.1-1"])
+def test_no_answer_from_asterisk_proves_nothing(key: str) -> None:
+    stage = incoming(ANSWER, PLAY)
+    before = stage.call
+    stage.hear(refused(key, 0))
+    assert stage.call == before
+    assert "answer" in stage.pending
+
+
+@pytest.mark.parametrize("key", ["stop.1-1", "ring", "stray", "hangup"])
+def test_what_came_too_late_is_not_missed(key: str) -> None:
+    stage = incoming(ANSWER, PLAY)
+    before = stage.call
+    stage.hear(refused(key, 409))
+    assert stage.call == before
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(0, CallStatus.DIALING), (409, CallStatus.DIALING), (400, CallStatus.HANGUP)],
+)
+def test_a_refused_dial(status: int, expected: CallStatus) -> None:
+    stage = Stage()
+    stage.hear(create(), refused("create", status))
+    assert stage.status() is expected
+    if expected is CallStatus.HANGUP:
+        stage.assert_over()
+        assert stage.call.hangup_reason is HangupReason.FAILED
+
+
+def test_a_dial_that_is_refused_after_it_was_given_up() -> None:
+    stage = Stage()
+    stage.hear(create(), hangup(), refused("create", 500))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
+# -- after a gap ---------------------------------------------------------------------------------
+
+
+def test_a_channel_that_is_missing_has_hung_up() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up(), seen())
+    stage.assert_over()
+    assert (stage.call.hangup_by, stage.call.hangup_reason) == (
+        HangupBy.REMOTE,
+        HangupReason.NORMAL,
+    )
+
+
+def test_another_boot_is_a_crash() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up(), seen("boot-2"))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.LOST
+
+
+def test_a_call_that_is_all_there_goes_on() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up())
+    stage.take_commands()
+    before = stage.call
+    stage.hear(seen(own="Up"))
+    assert stage.call == before
+    assert stage.take_commands() == []
+
+
+def test_an_answer_that_was_missed() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(seen(own="Up"))
+    assert stage.status() is CallStatus.PROGRESSING
+    assert stage.event_names[-1] == "progressing"
+    assert "answer" not in stage.pending
+
+
+def test_an_answer_that_was_never_given_is_given_again() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.take_commands()
+    stage.hear(seen(own="Ring"))
+    assert stage.take_commands() == ["POST channels/<channel>/answer"]
+
+
+def test_a_hangup_that_was_never_carried_out_is_repeated() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up(), hangup())
+    stage.take_commands()
+    stage.hear(seen(own="Up"))
+    assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"]
+
+
+def test_ringing_and_answer_of_an_outgoing_call_that_were_missed() -> None:
+    stage = Stage()
+    stage.hear(create(), seen(out="Ringing"))
+    assert stage.status() is CallStatus.RINGING
+    stage.hear(seen(out="Up"))
+    assert stage.status() is CallStatus.PROGRESSING
+    assert stage.asks[-1].key == "run.1"
+
+
+@pytest.mark.parametrize("boot_id", ["boot-1", "boot-2"])
+def test_a_channel_that_nobody_has_seen_yet_is_not_judged(boot_id: str) -> None:
+    stage = Stage()
+    stage.hear(create())
+    before = stage.call
+    stage.hear(seen(boot_id))
+    assert stage.call == before
+
+
+def test_a_call_without_a_channel_yet_is_not_judged() -> None:
+    stage = Stage(farm=None)
+    stage.hear(create(), seen())
+    assert stage.status() is CallStatus.DIALING
+
+
+def test_a_channel_that_outlived_its_call_is_hung_up() -> None:
+    stage = incoming(ANSWER)
+    stage.hear(gone())
+    stage.take_commands()
+    stage.hear(seen(own="Up"))
+    assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"]
+    stage.assert_over()
+
+
+def test_a_channel_of_no_call_is_hung_up_unless_it_is_young() -> None:
+    stage = Stage()
+    stage.hear(seen(own="Ring"))
+    assert stage.take_commands() == []
+    stage.wait(11 * SECOND)
+    stage.hear(seen(own="Ring"))
+    assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"]
+    assert stage.state is None
+
+
+def test_an_unrouted_call_whose_channel_is_missing_ends() -> None:
+    stage = Stage(routes=None)
+    stage.hear(started(), seen(own="Ring"))
+    assert stage.status() is CallStatus.RINGING
+    stage.hear(seen())
+    stage.assert_over()
+
+
+# -- twice ---------------------------------------------------------------------------------------
+
+
+def test_every_event_of_a_call_may_come_twice() -> None:
+    once, twice = Stage(), Stage()
+    steps: list[Iterable[Message]] = [
+        [started()],
+        [up()],
+        [played("1-1")],
+        digits("12#"),
+        [gone()],
+    ]
+    for stage, repeat in ((once, 1), (twice, 2)):
+        for number, messages in enumerate(steps):
+            for _ in range(1 if number == 3 else repeat):
+                stage.hear(*messages)
+            if number == 0:
+                stage.give_run(ANSWER, PLAY, receive_digits(4, "#"), SLEEP)
+    assert twice.call == once.call
+    assert twice.event_names == once.event_names
+    assert len(twice.commands) == len(once.commands)
+    assert len(twice.tells) == len(once.tells)
+
+
+def test_every_event_of_an_outgoing_call_may_come_twice() -> None:
+    once, twice = Stage(), Stage()
+    for stage, repeat in ((once, 1), (twice, 2)):
+        for message in (
+            create(),
+            ringing(),
+            started(context="call-out", channel_id=OUT),
+            gone(channel_id=OUT),
+        ):
+            for _ in range(repeat):
+                stage.hear(message)
+    assert twice.call == once.call
+    assert twice.event_names == once.event_names
+    assert len(twice.commands) == len(once.commands)
+
+
+def test_commands_that_are_repeated_bear_it() -> None:
+    """Only these are sent again by who takes a call over; a prompt is not: it would be heard twice."""
+    stage = incoming(ANSWER, PLAY)
+    assert set(stage.pending) == {"answer"}
+    stage.hear(up())
+    assert set(stage.pending) == set()
+    stage.hear(hangup())
+    assert set(stage.pending) == {"hangup"}
+    assert set(answered_outgoing(SLEEP).pending) == set()
