@@ -4,7 +4,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ from deploy.lab.paths import LabPaths, lab_paths
 from deploy.lab.plan import Farm, Process, plan_farm
 from deploy.lab.progress import Progress
 from deploy.lab.settings import default_file, load_settings
-from deploy.lab.supervisor import Supervisor, log_file
+from deploy.lab.supervisor import ProcessState, Supervisor, log_file
 
 _POLL_SECONDS = 0.1
+_MOST_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ class Lab:
             LabError: one does not within that time; says what it lacks and where its log is.
         """
         waiting = [self.farm.named(name) for name in names]
+        starts = _Starts()
         until = time.monotonic() + seconds
         with ThreadPoolExecutor(max_workers=8) as workers:
             while waiting:
                 faults = list(workers.map(self._probe, waiting))
                 pairs = [(p, fault) for p, fault in zip(waiting, faults, strict=True) if fault]
                 waiting = [process for process, _ in pairs]
-                if waiting and time.monotonic() > until:
+                starts.see(self.supervisor.states())
+                if waiting and (time.monotonic() > until or starts.too_many(waiting)):
                     raise self._not_ready(pairs)
                 if progress:
                     progress.detail(", ".join(f"{process.name}" for process in waiting))
@@ -95,6 +98,20 @@ class Lab:
         """Hold the lab, so that no other command changes it meanwhile."""
         with exclusive(self.paths, progress):
             yield
+
+
+class _Starts:
+    """Counts how often each process was started: one that cannot live need not be waited for."""
+
+    def __init__(self) -> None:
+        self._pids: dict[str, set[int]] = {}
+
+    def see(self, states: Mapping[str, ProcessState]) -> None:
+        for name, state in states.items():
+            self._pids.setdefault(name, set()).update({state.pid} - {0})
+
+    def too_many(self, processes: Iterable[Process]) -> bool:
+        return any(len(self._pids.get(p.name, ())) > _MOST_STARTS for p in processes)
 
 
 def open_lab(paths: LabPaths | None = None) -> Lab:

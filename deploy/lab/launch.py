@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.lab import rootfs
-from deploy.lab.network import ERLANG_DISTRIBUTION_PORT
 from deploy.lab.paths import LabPaths
 from deploy.lab.plan import Farm, Kind, Process
 from deploy.lab.render import etc_of
@@ -145,20 +144,16 @@ def _server(process: Process, farm: Farm, paths: LabPaths) -> _Server:
 
 def _rabbitmq_environment(process: Process, farm: Farm) -> Mapping[str, str]:
     interface = process.address.replace(".", ",")
-    distribution = (
-        f"-kernel inet_dist_use_interface {{{interface}}}"
-        f" inet_dist_listen_min {ERLANG_DISTRIBUTION_PORT}"
-        f" inet_dist_listen_max {ERLANG_DISTRIBUTION_PORT}"
-    )
     return {
         "HOME": "/var/lib/rabbitmq",
         "RABBITMQ_NODENAME": RABBITMQ_NODE,
+        "RABBITMQ_DIST_PORT": str(farm.network.erlang_distribution_port),
         "RABBITMQ_LOGS": "-",
         # Lets the start script become the Erlang machine instead of staying beside it.
         "RUNNING_UNDER_SYSTEMD": "true",
         # Schedulers that spin while they wait take the processor from everybody else here.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
-        + distribution,
+        f"-kernel inet_dist_use_interface {{{interface}}}",
         "RABBITMQ_CTL_ERL_ARGS": "+S 1:1",
         "ERL_EPMD_ADDRESS": process.address,
         "ERL_EPMD_PORT": str(farm.network.epmd_port),

@@ -28,9 +28,10 @@ HTTP_PORT = 8080
 AUDIO_PORT = 8081
 POSTGRESQL_PORT = 5432
 AMQP_PORT = 5672
-# epmd listens on 127.0.0.1 too, whatever it is told: a port per network keeps two labs apart.
+# epmd listens on 127.0.0.1 too, whatever it is told, and RabbitMQ does not start unless its
+# distribution port is free on all addresses: ports of their own keep two labs apart.
 EPMD_FIRST_PORT = 4400
-ERLANG_DISTRIBUTION_PORT = 25672
+ERLANG_DISTRIBUTION_FIRST_PORT = 4700
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,15 @@ class Network:
 
     @property
     def epmd_port(self) -> int:
-        return EPMD_FIRST_PORT + int(self.prefix.split(".")[1])
+        return EPMD_FIRST_PORT + self._number
+
+    @property
+    def erlang_distribution_port(self) -> int:
+        return ERLANG_DISTRIBUTION_FIRST_PORT + self._number
+
+    @property
+    def _number(self) -> int:
+        return int(self.prefix.split(".")[1])
 
     @property
     def inside(self) -> tuple[str, ...]:

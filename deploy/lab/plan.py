@@ -12,7 +12,6 @@ from deploy.lab.network import (
     AMQP_PORT,
     ARI_PORT,
     AUDIO_PORT,
-    ERLANG_DISTRIBUTION_PORT,
     HEALTH_PORT,
     HTTP_PORT,
     KAMAILIO_CONNECTION_PORTS,
@@ -124,7 +123,7 @@ def _postgresql(network: Network) -> Process:
 
 
 def _rabbitmq(network: Network) -> Process:
-    ports = (AMQP_PORT, network.epmd_port, ERLANG_DISTRIBUTION_PORT)
+    ports = (AMQP_PORT, network.epmd_port, network.erlang_distribution_port)
     endpoints = tuple(Endpoint("tcp", network.rabbitmq, port) for port in ports)
     return Process("rabbitmq", Kind.RABBITMQ, 1, endpoints)
 
