@@ -117,7 +117,8 @@ class Activeflow(msgspec.Struct, frozen=True, kw_only=True):
     """The public activeflow resource.
 
     `current_action` is the first action of the run that was handed out last; the exact action of a
-    call is the call's own `action`. `executed_actions` and `faults` keep the newest.
+    call is the call's own `action`. `executed_actions`, which leave their options out, and `faults`
+    keep the newest.
     """
 
     id: UUID

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from evercall.actor.model import Index
 from evercall.contracts.flow import (
@@ -132,7 +133,7 @@ def to_resource(state: ActiveflowState) -> Activeflow:
         reference_type=state.reference_type,
         reference_id=state.reference_id,
         current_action=_current_action(state),
-        executed_actions=[_executed(state, entry.index, entry.at) for entry in state.executed],
+        executed_actions=[_executed(state, entry) for entry in state.executed],
         variables=state.position.variables,
         end_reason=state.end_reason,
         faults=state.faults,
@@ -148,12 +149,13 @@ def _current_action(state: ActiveflowState) -> Action | None:
     for step in state.steps:
         # Only the first action of the run needs no more than itself to have been begun.
         if step.needs == 1:
-            return _executed(state, step.index, state.run_at)
+            return replace(state.actions[step.index], tm_execute=state.run_at)
     return None
 
 
-def _executed(state: ActiveflowState, index: int, at: datetime) -> Action:
-    return msgspec.structs.replace(state.actions[index], tm_execute=at)
+def _executed(state: ActiveflowState, entry: ExecutedAction) -> Action:
+    # Without its options: a hundred long texts would outgrow any message.
+    return replace(state.actions[entry.index], option={}, tm_execute=entry.at)
 
 
 def account(state: ActiveflowState, steps: Sequence[Step]) -> ActiveflowState:
@@ -164,7 +166,7 @@ def account(state: ActiveflowState, steps: Sequence[Step]) -> ActiveflowState:
         for step in steps
         if step.fault
     ]
-    return msgspec.structs.replace(
+    return replace(
         state,
         executed=[*state.executed, *executed][-MAX_EXECUTED_ACTIONS:],
         faults=[*state.faults, *faults][-MAX_FAULTS:],

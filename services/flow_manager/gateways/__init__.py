@@ -1,0 +1,1 @@
+"""What activeflows ask for outside themselves."""
