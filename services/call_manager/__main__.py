@@ -1,0 +1,5 @@
+"""`python -m call_manager`."""
+
+from call_manager.main import main
+
+main()

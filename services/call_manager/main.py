@@ -1,0 +1,69 @@
+"""The composition root: the actors of calls, their ports, the readers, the audio server."""
+
+from datetime import timedelta
+from functools import partial
+
+from call_manager.domain.call import CallState, index
+from call_manager.domain.decide import decide
+from call_manager.domain.ports import AUDIO, FARM, ROUTES
+from call_manager.domain.turn import Rules
+from call_manager.gateways.audio import AudioPort
+from call_manager.gateways.farm import FarmPort
+from call_manager.gateways.fetch import Fetcher
+from call_manager.gateways.guard import HostGuard
+from call_manager.gateways.routes import RoutesPort
+from call_manager.gateways.speech import EspeakSpeech
+from call_manager.housekeeping import keep_house
+from call_manager.observing import observed
+from call_manager.rpc import CallReader
+from call_manager.serving import audio_app
+from call_manager.settings import Settings
+from call_manager.store import AudioStore
+from call_manager.subscriptions import ACCEPTS, KIND, receive
+from evercall.actor.model import ActorKind
+from evercall.actor.query import ActorQuery
+from evercall.actor.runtime import ActorRuntime
+from evercall.service import http
+from evercall.service.process import Process, run_process
+
+SERVICE = "call_manager"
+
+
+async def compose(process: Process[Settings]) -> None:
+    """Wires the service; the process runs until a signal."""
+    settings = process.settings
+    bus = await process.bus()
+    database = await process.database()
+
+    store = AudioStore(database)
+    fetcher = Fetcher(HostGuard(settings.fetch_allowed_networks))
+    process.on_stop(fetcher.close)
+    speech = EspeakSpeech(settings.espeak_command)
+    routes, farm = RoutesPort(bus), FarmPort(bus)
+    await routes.start()
+    await farm.start()
+    await http.serve(process, audio_app(store), settings.audio_listen, "audio")
+    process.tasks.start("housekeeping", keep_house(database, store))
+
+    rules = Rules(
+        dial_timeout=timedelta(seconds=settings.dial_timeout),
+        longest_duration=timedelta(seconds=settings.longest_call),
+    )
+    kind = ActorKind(KIND, CallState, observed(partial(decide, rules)), index)
+    await bus.serve(SERVICE, CallReader(ActorQuery(database, SERVICE, kind)).handlers)
+    runtime = ActorRuntime(
+        process,
+        bus,
+        database,
+        SERVICE,
+        [kind],
+        ACCEPTS,
+        receive,
+        {ROUTES: routes, FARM: farm, AUDIO: AudioPort(store, fetcher, speech, settings.audio_url)},
+    )
+    await runtime.start()
+
+
+def main() -> None:
+    """Runs the service."""
+    run_process(SERVICE, Settings, compose)

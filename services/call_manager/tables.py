@@ -1,0 +1,15 @@
+"""The plain table of `call_manager`; the actors' tables belong to the engine."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(schema="call_manager")
+
+audio = sa.Table(
+    "audio",
+    metadata,
+    # Content's hash for a customer's file; the hash of text, language and voice for speech.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+)
