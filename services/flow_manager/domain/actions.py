@@ -82,6 +82,13 @@ class SpeechProvider(StrEnum):
     AWS = "aws"
 
 
+class DigitsHandle(StrEnum):
+    """What a digit does to a prompt. `next`: it ends the prompt, and is kept for who collects digits."""
+
+    NONE = ""
+    NEXT = "next"
+
+
 class CallEndReason(StrEnum):
     """The hangup reasons that a flow may give; each has a SIP status of its own on the way out."""
 
@@ -112,7 +119,7 @@ class Answer(Option, frozen=True):
 
 
 class Play(Option, frozen=True):
-    """Plays audio files one after the other. One that can't be fetched is left out."""
+    """Plays audio files one after the other. What can't be fetched is left out."""
 
     stream_urls: Annotated[
         list[Url], Meta(min_length=1, max_length=100, description="Where the audio files are.")
@@ -150,6 +157,12 @@ class Talk(Option, frozen=True):
         SpeechProvider,
         Meta(description="Who speaks; empty for the platform's choice."),
     ] = SpeechProvider.DEFAULT
+    digits_handle: Annotated[
+        DigitsHandle,
+        Meta(
+            description="`next`: a digit ends the prompt. Before a `digits_receive` it always does."
+        ),
+    ] = DigitsHandle.NONE
 
     def waits(self) -> bool:
         return True
@@ -167,8 +180,9 @@ class Sleep(Option, frozen=True):
 class DigitsReceive(Option, frozen=True):
     """Collects the keys that the caller presses into `voipbin.call.digits`, replacing what was there.
 
-    It ends when `length` digits are there, when one of the keys in `key` is pressed (which is kept as
-    the last digit), or when `duration` is over.
+    Digits that were pressed before it began, and that nobody collected, count as well. It ends when
+    `length` digits are there, when one of the keys in `key` is pressed (which is kept as the last
+    digit), or when `duration` is over.
     """
 
     duration: Annotated[Milliseconds, Meta(description="The longest wait, in milliseconds.")]
@@ -285,9 +299,6 @@ class Hangup(Option, frozen=True):
     reason: Annotated[CallEndReason, Meta(description="The hangup reason that the call shows.")] = (
         CallEndReason.NORMAL
     )
-    reference_id: Annotated[
-        UUID | None, Meta(description="A call whose hangup reason is passed on instead.")
-    ] = None
 
 
 @dataclass(frozen=True, slots=True)

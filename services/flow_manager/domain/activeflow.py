@@ -30,7 +30,7 @@ from evercall.actor.model import (
     Tell,
     TimerFired,
 )
-from evercall.contracts.base import Message
+from evercall.contracts.base import ErrorData, Message
 from evercall.contracts.call import Call, CallFlowStopped, CallGet, CallStatus
 from evercall.contracts.flow import (
     ActionFault,
@@ -47,6 +47,7 @@ from evercall.service.errors import Conflict, InvalidRequest, NotFound, Platform
 from flow_manager.domain.actions import DIGITS
 from flow_manager.domain.execution import Position, next_run, take_back
 from flow_manager.domain.state import (
+    MAX_FAULTS,
     ActiveflowState,
     Status,
     account,
@@ -151,15 +152,22 @@ def _advance(state: ActiveflowState, position: Position, now: datetime) -> Activ
 
 def _failed(state: ActiveflowState, message: Failed, now: datetime) -> _Decision:
     if message.key == FLOW and state.status is Status.STARTING:
-        fault = ActionFault(message=f"the flow could not be read: {message.error.code}")
-        state = replace(state, faults=[*state.faults, fault])
-        ended, effects = _end(state, EndReason.FLOW_UNAVAILABLE, now)
-        return Decision(ended, (*effects, ReplyError(from_data(message.error))))
+        return _flow_failed(state, message.error, now)
     if message.key == REFERENCE and message.error.code == "call_not_found":
         return _cut_off(state, 0, now)
     if message.key == REFERENCE:
         return Decision(state, (SetTimer(REFERENCE, now + REFERENCE_CHECK),))
     return Decision(state)
+
+
+def _flow_failed(state: ActiveflowState, error: ErrorData, now: datetime) -> _Decision:
+    refusal = ReplyError(from_data(error))
+    if error.retryable:  # the call asks again
+        return Decision(state, (refusal,))
+    fault = ActionFault(message=f"the flow could not be read: {error.code}")
+    faulty = replace(state, faults=[*state.faults, fault][-MAX_FAULTS:])
+    ended, effects = _end(faulty, EndReason.FLOW_UNAVAILABLE, now)
+    return Decision(ended, (*effects, refusal))
 
 
 def _report(state: ActiveflowState, message: RunReport, now: datetime) -> _Decision:

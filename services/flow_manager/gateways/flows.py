@@ -4,7 +4,6 @@ Flows change rarely and are started often, so they are kept in memory. Whoever c
 replicas by an event; a time to live bounds what a lost event can do.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -14,18 +13,14 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from evercall.contracts.flow import Flow, FlowGet
-from evercall.service.errors import NotFound, PlatformError, Unavailable
-from evercall.service.logging import get_logger
+from evercall.service.errors import NotFound, PlatformError
 
 MAX_FLOWS = 1000
 MAX_AGE = 60.0
-RETRY_DELAY = 0.25
 
 LOOKUPS = Counter(
     "evercall_flow_manager_flow_lookups_total", "Flows asked for at a start", ["result"]
 )
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +55,14 @@ class FlowCache:
         return entry.flow
 
     async def answer(self, request: FlowGet) -> Flow:
-        """A flow from the store. While that is away it waits: the activeflow could not be stored
-        either, and its call would be lost for a moment's absence.
+        """A flow from the store.
 
         Raises:
             NotFound: the customer has no such flow.
+            Unavailable: the store is away.
         """
         changes = self._changes
-        flow = await self._read_patiently(request)
+        flow = await self._read(request)
         if flow is None:
             raise flow_not_found()
         # What was read while something changed may be what was there before.
@@ -84,14 +79,6 @@ class FlowCache:
         """Any flow may have changed."""
         self._changes += 1
         self._entries.clear()
-
-    async def _read_patiently(self, request: FlowGet) -> Flow | None:
-        while True:
-            try:
-                return await self._read(request)
-            except Unavailable:
-                log.debug("flow_read_waits")
-                await asyncio.sleep(RETRY_DELAY)
 
     def _keep(self, flow: Flow) -> None:
         self._entries[flow.id] = _Entry(flow, self._clock())

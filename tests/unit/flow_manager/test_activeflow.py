@@ -294,6 +294,18 @@ def test_a_flow_that_is_not_there_ends_it() -> None:
     assert play.only(Publish).event == "ended"
 
 
+def test_a_start_that_can_be_tried_again_waits_for_that() -> None:
+    play = Play().tell(START)
+    before = play.state
+    away = ErrorData(
+        code="store_unavailable", message="away", details={"http_status": 503}, retryable=True
+    )
+    play.tell(Failed(key="flow", error=away))
+    assert play.error.retryable
+    assert play.state is before
+    assert play.tell(START).only(Ask).key == "flow"
+
+
 def test_late_answers_change_nothing() -> None:
     play = Play(digits(), act("branch"))
     before = play.state

@@ -60,7 +60,7 @@ def test_options_have_their_defaults_set() -> None:
     run = begin(flow(act("digits_receive", duration=5), act("hangup"), act("talk", text="x")))
     assert [action.option for action in run.actions] == [
         {"duration": 5, "length": 1, "key": ""},
-        {"reason": "normal", "reference_id": None},
+        {"reason": "normal"},
     ]
 
 

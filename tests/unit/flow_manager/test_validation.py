@@ -53,7 +53,7 @@ def test_a_flow_with_every_type_of_action_is_accepted() -> None:
         ),
         act("variable_set", key="Provider name", value="${voipbin.call.id}"),
         act("stop"),
-        act("hangup", 3, reason="busy", reference_id=name(9)),
+        act("hangup", 3, reason="busy"),
     )
     assert len(actions) == 11
     assert actions[2].id == name(1)
@@ -234,7 +234,11 @@ def test_all_faults_are_named_at_once() -> None:
             ' not beginning with voipbin., not "voipbin.call.id"',
         ),
         (act("hangup", reason="lost"), "reason", None),
-        (act("hangup", reference_id=7), "reference_id", "must be a UUID or null, not 7"),
+        (
+            act("talk", text="x", digits_handle="stop"),
+            "digits_handle",
+            'must be one of "", "next", not "stop"',
+        ),
     ],
 )
 def test_each_fault_says_what_is_allowed(
