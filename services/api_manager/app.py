@@ -15,7 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.routing import Match
+from starlette.types import ASGIApp, Scope
 
 from api_manager.components import Components
 from api_manager.documentation.html import render_page
@@ -102,17 +103,21 @@ def _add_documentation(app: FastAPI) -> None:
     def document() -> dict[str, Any]:
         return build_document(app)
 
-    async def openapi(_: Request) -> Response:
+    @cache
+    def page() -> str:
+        return render_page(document())
+
+    async def openapi() -> Response:
         return Response(msgspec.json.encode(document()), media_type="application/json")
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(render_page(document()), headers=PAGE_HEADERS)
+    async def docs() -> Response:
+        return HTMLResponse(page(), headers=PAGE_HEADERS)
 
-    async def root(_: Request) -> Response:
+    async def root() -> Response:
         return RedirectResponse("/docs")
 
-    for path, endpoint in (("/openapi.json", openapi), ("/docs", page), ("/", root)):
-        app.add_route(path, endpoint, methods=["GET"], include_in_schema=False)
+    for path, endpoint in (("/openapi.json", openapi), ("/docs", docs), ("/", root)):
+        app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -142,7 +147,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return _answer(request, _of_routing(error))
+    return _answer(request, _of_routing(request, error))
 
 
 async def _unexpected_error(request: Request, _: Exception) -> Response:
@@ -150,12 +155,21 @@ async def _unexpected_error(request: Request, _: Exception) -> Response:
     return _answer(request, Internal("internal", "The request failed"))
 
 
-def _of_routing(error: HTTPException) -> PlatformError:
+def _of_routing(request: Request, error: HTTPException) -> PlatformError:
     if error.status_code == 404:
         return NotFound("route_not_found", "There is no such path")
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(sorted(_methods(request.scope)))
         return MethodNotAllowed(
             "method_not_allowed", "The path has other methods", details={"allow": allow}
         )
     return InvalidRequest("invalid_argument", "The request is not valid")
+
+
+def _methods(scope: Scope) -> set[str]:
+    """All methods of a path. The router itself names those of one route only (RFC 9110 section 10.2.1
+    wants all), and each of ours has one method."""
+    routes = [route for router in ROUTERS for route in router.routes]
+    matching = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
+    methods = {method for route in matching for method in getattr(route, "methods", ())}
+    return methods or {"GET"}

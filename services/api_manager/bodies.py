@@ -101,10 +101,6 @@ class CustomerBody(Body):
     phone_number: Line = ""
     address: Line = ""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "ACME", "email": "ops@acme.example"}]}
-    )
-
 
 class AccesskeyBody(Body):
     """A new access key."""
@@ -118,8 +114,6 @@ class AccesskeyBody(Body):
         ),
     ] = None
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "ci", "expire": 86400}]})
-
 
 class AccesskeyChangeBody(Body):
     """What may change of an access key."""
@@ -127,15 +121,11 @@ class AccesskeyChangeBody(Body):
     name: Name
     detail: Detail = ""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "ci", "detail": "nightly"}]})
-
 
 class TokenBody(Body):
     """The access key that a token is wanted for."""
 
-    accesskey: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"accesskey": "ec_…"}]})
+    accesskey: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class FlowBody(Body):
@@ -148,21 +138,6 @@ class FlowBody(Body):
         UUID | None, Field(description="The flow that runs when this one has ended.")
     ] = None
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "welcome",
-                    "actions": [
-                        {"type": "answer"},
-                        {"type": "talk", "option": {"text": "Welcome!", "language": "en-US"}},
-                        {"type": "hangup"},
-                    ],
-                }
-            ]
-        }
-    )
-
 
 class NumberBody(Body):
     """A new number."""
@@ -174,18 +149,6 @@ class NumberBody(Body):
         UUID | None, Field(description="The flow that a call to this number starts.")
     ] = None
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "number": "+4930123456",
-                    "name": "hotline",
-                    "call_flow_id": "0198c4f0-9f7e-7c3a-8c54-2b1d6f0a9e11",
-                }
-            ]
-        }
-    )
-
 
 class NumberChangeBody(Body):
     """What may change of a number, whole: what is left out is emptied."""
@@ -193,14 +156,6 @@ class NumberChangeBody(Body):
     name: Name = ""
     detail: Detail = ""
     call_flow_id: UUID | None = None
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"name": "hotline", "call_flow_id": "0198c4f0-9f7e-7c3a-8c54-2b1d6f0a9e11"}
-            ]
-        }
-    )
 
 
 class AddressBody(Body):
@@ -275,22 +230,6 @@ class CallsBody(Body):
         AfterValidator(_fit_in),
         Field(description="Variables that the flow starts with, read as `${name}`."),
     ] = {}
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "source": {"type": "tel", "target": "+4930123456"},
-                    "destinations": [{"type": "sip", "target": "sip:alice@192.0.2.10:5060"}],
-                    "actions": [
-                        {"type": "answer"},
-                        {"type": "talk", "option": {"text": "Hello ${who}", "language": "en-US"}},
-                    ],
-                    "variables": {"who": "Alice"},
-                }
-            ]
-        }
-    )
 
     @model_validator(mode="after")
     def _says_what_to_do(self) -> "CallsBody":

@@ -99,8 +99,14 @@ _OWN: Mapping[str, Mapping[str, str]] = {
         "on_complete_flow_id": "The flow that runs when this one has ended.",
         "current_action": "The action that was handed out last.",
         "forward_action_id": "Where the flow goes on, when told so from outside.",
-        "executed_actions": "What was done, in order.",
+        "executed_actions": "What was done, in order, without options; the newest are kept.",
         "variables": "The flow's variables.",
+        "end_reason": "Why it ended; empty while it runs.",
+        "faults": "What could not be done; the flow went on without it.",
+    },
+    "ActionFault": {
+        "action_id": "The action that it happened in.",
+        "message": "What could not be done.",
     },
     "ErrorAnswer": {"error": "What went wrong."},
     "ErrorBody": {

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api_manager.documentation.descriptions import describe
+from api_manager.documentation.examples import EXAMPLES
 from api_manager.documentation.guide import GUIDE
 from api_manager.documentation.reasons import REASONS
 from api_manager.domain.problem import STATUS_WORDS, ErrorAnswer
@@ -87,6 +88,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     schemas.update(_answer_schemas())
     components["responses"] = {_name(status): _error(status) for status in STATUS_WORDS}
     components["securitySchemes"] = SECURITY_SCHEMES

@@ -33,7 +33,7 @@ def fields_of(schema: dict[str, Any]) -> list[Field]:
             type=type_of(field),
             reference=reference_of(field),
             required=name in required,
-            description=field.get("description", ""),
+            description=_description(field),
             default=_default(field),
         )
         for name, field in schema.get("properties", {}).items()
@@ -87,6 +87,12 @@ def _sample(schema: dict[str, Any]) -> Any:
         return _SAMPLES[schema["format"]]
     empty: dict[str, Any] = {"integer": 1, "boolean": False, "object": {}, "string": ""}
     return schema.get("default", empty.get(schema.get("type", "")))
+
+
+def _description(schema: dict[str, Any]) -> str:
+    """A field that may be null has its description one level further in."""
+    inner = (part.get("description", "") for part in schema.get("anyOf", ()))
+    return str(schema.get("description") or next(filter(None, inner), ""))
 
 
 def _default(schema: dict[str, Any]) -> str:

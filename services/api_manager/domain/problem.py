@@ -93,10 +93,7 @@ def _fault(fault: Any) -> dict[str, Any]:
     """Services name the place of a fault `path`, the public API names it `field`."""
     if not isinstance(fault, dict):
         return {"message": str(fault)}
-    shown = dict(fault)
-    if "path" in shown:
-        shown["field"] = shown.pop("path")
-    return shown
+    return {"field" if name == "path" else name: value for name, value in fault.items()}
 
 
 def _headers(error: PlatformError) -> dict[str, str]:
