@@ -31,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lab: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "\nlab: interrupted; the same command goes on where this one stopped", file=sys.stderr
-        )
+        print("\nlab: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
 
 

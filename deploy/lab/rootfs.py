@@ -5,7 +5,9 @@ bubblewrap runs one server in it. Nothing is installed on the host but those two
 """
 
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,14 +75,11 @@ def build(paths: LabPaths, log: Path) -> None:
     """
     paths.base.mkdir(parents=True, exist_ok=True)
     fresh = paths.base / "root.new"
-    _remove_tree(fresh)
-    # A mirror may be late, with a Release file past its date. Its signature is still verified then.
-    for extra in ((), ("--aptopt=Acquire::Check-Valid-Until false",)):
-        _remove_tree(fresh)
-        fresh.mkdir()
-        if _bootstrap(fresh, extra, log):
-            break
-    else:
+    # A mirror may be late, with a Release file past its date. Its signature is verified even then.
+    if not _bootstrap(fresh, (), log) and not (
+        "is expired" in log.read_text(errors="replace")
+        and _bootstrap(fresh, ("--aptopt=Acquire::Check-Valid-Until false",), log)
+    ):
         raise LabError(
             "mmdebstrap could not build the root file system",
             f"read {log}; most often the network is away: then run the same command again",
@@ -91,29 +90,36 @@ def build(paths: LabPaths, log: Path) -> None:
 
 
 def _bootstrap(target: Path, extra: Sequence[str], log: Path) -> bool:
-    argv = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(PACKAGES)}"]
-    argv += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-    argv += [f"--customize-hook={hook}" for hook in _CUSTOMIZE]
-    argv += ['--aptopt=Apt::Install-Recommends "false"', *extra, SUITE, "-"]
+    make = ["mmdebstrap", "--variant=apt", "--format=tar", f"--include={','.join(PACKAGES)}"]
+    make += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+    make += [f"--customize-hook={hook}" for hook in _CUSTOMIZE]
+    make += ['--aptopt=Apt::Install-Recommends "false"', *extra, SUITE, "-"]
     # By way of tar, because an ordinary user's mmdebstrap works with subordinate ids: files that
     # belong to those the user could not remove later. So each file belongs to whoever unpacks.
-    unpack = [
-        "tar",
-        "--extract",
-        "--no-same-owner",
-        "--exclude=./dev/*",
-        "--directory",
-        str(target),
-    ]
-    with log.open("ab") as output:
+    unpack = ["tar", "--extract", "--no-same-owner", "--exclude=./dev/*", f"--directory={target}"]
+    # If we are killed both must go, or they would write into the tree of the next attempt.
+    with_us = ["setpriv", "--pdeathsig", "TERM"]
+    _remove_tree(target)
+    target.mkdir()
+    with log.open("wb") as output:
+        # In a session of its own, because it ends by sending SIGHUP to its whole process group.
         maker = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output
+            [*with_us, *make],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
         )
         try:
-            unpacked = subprocess.run(unpack, stdin=maker.stdout, stderr=output, check=False)
+            unpacked = subprocess.run([*with_us, *unpack], stdin=maker.stdout, stderr=output)
+        except KeyboardInterrupt:
+            # What the terminal would have done; alone it would finish its present step first.
+            os.killpg(maker.pid, signal.SIGINT)
+            raise
         finally:
             if maker.stdout is not None:
                 maker.stdout.close()
+            # It clears its own temporary folder, which an ordinary user could not do later.
             maker.wait()
     return maker.returncode == 0 and unpacked.returncode == 0
 
