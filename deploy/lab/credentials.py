@@ -10,6 +10,8 @@ from pathlib import Path
 from deploy.lab.errors import LabError
 
 _RANDOM_BYTES = 24
+# Access keys tell what they are, so that scanners find one that lies where it should not.
+_PREFIXES = {"admin_accesskey": "ec_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,14 @@ def load_or_create(file: Path) -> Credentials:
     """Read the secrets; draw those that are missing."""
     kept = _read(file)
     names = [field.name for field in dataclasses.fields(Credentials)]
-    values = {name: kept.get(name) or secrets.token_hex(_RANDOM_BYTES) for name in names}
+    values = {name: kept.get(name) or _draw(name) for name in names}
     if values != kept:
         _write(file, values)
     return Credentials(**values)
+
+
+def _draw(name: str) -> str:
+    return _PREFIXES.get(name, "") + secrets.token_hex(_RANDOM_BYTES)
 
 
 def write_private(file: Path, text: str) -> None:

@@ -209,6 +209,7 @@ class _Services:
             "HTTP_LISTEN": f"{address}:{HTTP_PORT}",
             "JWT_KEY": self.credentials.jwt_key,
             "ADMIN_ACCESSKEY": self.credentials.admin_accesskey,
+            "TRUSTED_PROXIES": f"{self.network.api}/32",
         }
         return self._service("api_manager", index, address, own, (HTTP_PORT,))
 

@@ -98,11 +98,6 @@ def _start(lab: Lab, progress: Progress) -> None:
     backing, switches, edge, services = (
         [process.name for process in group] for _, group in _groups(lab)
     )
-    services = [  # TEMPORARY: those that are written already
-        process.name
-        for process in lab.farm.of_kind(Kind.SERVICE)
-        if (lab.paths.project / "services" / process.module / "__main__.py").exists()
-    ]
     rtpengines = [process.name for process in lab.farm.of_kind(Kind.RTPENGINE)]
     lab.supervisor.start_processes([*backing, *switches])
     with progress.step("media and edge"):
