@@ -34,6 +34,7 @@ REASONS: Mapping[str, Reason] = {
     "ACTIVEFLOW_NOT_FOUND": Reason(404, "There is no such activeflow, or it is not yours."),
     "METHOD_NOT_ALLOWED": Reason(405, "The path has other methods; the header `Allow` names them."),
     "NUMBER_ALREADY_EXISTS": Reason(409, "Somebody has this number."),
+    "FLOW_ALREADY_EXISTS": Reason(409, "There is a flow with this id."),
     "CALL_ALREADY_HANGUP": Reason(409, "The call has ended already."),
     "STATE_INVALID": Reason(409, "Not possible in the present state."),
     "IDEMPOTENCY_KEY_IN_USE": Reason(

@@ -63,6 +63,5 @@ def _bearer(authorization: str) -> str:
 
 
 def _of_kind(token: str) -> Credential:
-    if token.startswith(ACCESSKEY_PREFIX):
-        return AccesskeyToken(token)
-    return JsonWebToken(token)
+    """A JSON Web Token has three parts between dots (RFC 7515 section 7.1); an access key has none."""
+    return JsonWebToken(token) if token.count(".") == 2 else AccesskeyToken(token)
