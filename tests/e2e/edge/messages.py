@@ -1,7 +1,7 @@
 """SIP messages for the tests of the edge: written out, and taken apart again.
 
-A test needs to say things that no SIP library would say, so this knows as little of SIP as it can: a request is text, and
-a header is a line of it.
+A test needs to say things that no SIP library would say, so this knows as little of SIP as it
+can: a request is text, and a header is a line of it.
 """
 
 import re

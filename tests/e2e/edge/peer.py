@@ -1,5 +1,6 @@
-"""Sockets that speak SIP for a test: one that is a client, a carrier, an Asterisk or a load balancer, as the test likes."""
+"""Sockets that speak SIP for a test: client, carrier, Asterisk or load balancer, as the test likes."""
 
+import contextlib
 import re
 import socket
 import time
@@ -137,7 +138,9 @@ class TcpPeer(Peer):
         self._buffer = b""
 
     def send(self, text: str | bytes) -> None:
-        self.link.sendall(text.encode() if isinstance(text, str) else text)
+        # The other side may have heard enough of what came before.
+        with contextlib.suppress(ConnectionError):
+            self.link.sendall(text.encode() if isinstance(text, str) else text)
 
     def receive(self, seconds: float = 3.0) -> Message:
         """The next message.
@@ -149,6 +152,8 @@ class TcpPeer(Peer):
         end = (CRLF * 2).encode()
         while end not in self._buffer:
             self._more()
+            # RFC 3261 §7.5: empty lines before a message, here answers to keepalives, mean nothing.
+            self._buffer = self._buffer.lstrip(CRLF.encode())
         head, _, rest = self._buffer.partition(end)
         length = re.search(rb"(?im)^content-length:\s*(\d+)", head)
         assert length, head

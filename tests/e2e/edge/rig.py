@@ -1,7 +1,8 @@
 """The edge by itself: two Kamailio and one RTPEngine, between sockets of the test.
 
-Everything around the edge is played by the test, so it sees each message exactly as a load balancer or an Asterisk would, and
-decides which Kamailio gets which. The servers and their templates are the lab's, on a network of their own.
+Everything around the edge is played by the test, so it sees each message exactly as a load balancer
+or an Asterisk would, and decides which Kamailio gets which. The servers and their templates are the
+lab's, on a network of their own.
 """
 
 import signal

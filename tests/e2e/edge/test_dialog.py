@@ -126,9 +126,7 @@ def test_internal_headers_do_not_leave(rig: Rig) -> None:
     ):
         dialog = as_asterisk(asterisk, call, client)
         secrets = ("X-Evercall-Call: secret", "VB-CALL-ID: secret", "VBOUT-CODECS: secret")
-        asterisk.send(
-            asterisk.request("INFO", dialog.target, dialog, extra=secrets), rig.inside(1)
-        )
+        asterisk.send(asterisk.request("INFO", dialog.target, dialog, extra=secrets), rig.inside(1))
         assert "secret" not in client.receive()[0].text
 
 

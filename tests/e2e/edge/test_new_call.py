@@ -141,9 +141,7 @@ def test_every_name_of_ours_is_accepted(rig: Rig, uri: str) -> None:
 
 def test_a_tel_number_becomes_a_sip_address(rig: Rig) -> None:
     with rig.carrier() as client, rig.asterisk_balancer() as farm:
-        client.send(
-            client.request("INVITE", "tel:+15550100", body=client.offer()), rig.outside(1)
-        )
+        client.send(client.request("INVITE", "tel:+15550100", body=client.offer()), rig.outside(1))
         invite, _ = farm.receive()
     assert invite.request_uri == f"sip:+15550100@{rig.network.external_sip}:5060"
 

@@ -35,9 +35,7 @@ def test_reaches_the_callee_and_its_answer_comes_back(
         assert invite.media[0] == rig.network.rtpengine_external(1)
         assert invite.media[2] == ["0", "8", "9", "101"]
         answer = callee.offer(("8", "101"))
-        callee.send(
-            response(200, "OK", invite, callee.contact, answer), rig.outside(answered_by)
-        )
+        callee.send(response(200, "OK", invite, callee.contact, answer), rig.outside(answered_by))
         ok, _ = asterisk.receive()
     assert ok.status == 200
     assert ok.media[0] == rig.network.rtpengine_internal(1)
@@ -60,7 +58,11 @@ def test_a_cancel_has_the_branch_of_its_invite(rig: Rig) -> None:
 def test_what_is_meant_for_us_does_not_leave(rig: Rig) -> None:
     with rig.asterisk() as asterisk, rig.stranger() as callee:
         uri = f"sip:bob@{callee.address[0]}:{callee.address[1]}"
-        headers = ("X-Evercall-Call: secret", "VBOUT-CODECS: secret", "P-Asserted-Identity: <sip:a@b>")
+        headers = (
+            "X-Evercall-Call: secret",
+            "VBOUT-CODECS: secret",
+            "P-Asserted-Identity: <sip:a@b>",
+        )
         asterisk.send(_invite(rig, asterisk, uri, extra=headers), rig.inside(1))
         invite, _ = callee.receive()
     assert "secret" not in invite.text
@@ -103,9 +105,7 @@ def test_only_the_farms_may_use_the_inner_side(rig: Rig) -> None:
 
 def test_a_forged_answer_from_outside_is_not_taken_on_the_inner_side(rig: Rig) -> None:
     with rig.carrier() as client, rig.asterisk_balancer() as farm:
-        client.send(
-            client.request("INVITE", rig.new_uri(), body=client.offer()), rig.outside(1)
-        )
+        client.send(client.request("INVITE", rig.new_uri(), body=client.offer()), rig.outside(1))
         invite, _ = farm.receive()
         with rig.stranger() as forger:
             forger.send(response(200, "OK", invite), rig.inside(1))
