@@ -1,0 +1,5 @@
+"""`python -m asterisk_proxy`."""
+
+from asterisk_proxy.main import main
+
+main()

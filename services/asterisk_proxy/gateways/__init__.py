@@ -1,0 +1,1 @@
+"""What the proxy talks to: Asterisk, the keeper, the broker."""

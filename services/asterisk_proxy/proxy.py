@@ -1,0 +1,211 @@
+"""The proxy itself: what Asterisk says is read here, and sorted into what the bus must hear."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from asterisk_proxy import metrics
+from asterisk_proxy.domain.batch import Heard
+from asterisk_proxy.domain.census import Census
+from asterisk_proxy.domain.plays import Plays
+from asterisk_proxy.gateways.asterisk import Asterisk
+from asterisk_proxy.gateways.broker import Publisher
+from asterisk_proxy.stream import Stream
+from evercall.ari import events, protocol
+from evercall.ari.events import RESPONSE, WANTED, Incoming
+from evercall.ari.protocol import OpenRequests
+from evercall.contracts.asterisk import AriCommand, OwnedEvent, RefusedCommand
+from evercall.service.logging import get_logger
+
+log = get_logger(__name__)
+
+ANSWER_PATIENCE = 10.0
+"""Seconds until a command counts as not answered. Asterisk answers within milliseconds or never."""
+
+CONNECT_PATIENCE = 3.0
+"""Seconds that commands wait for Asterisk to connect again."""
+
+# Questions of our own; the equals sign tells their answers from those to commands.
+_FILTER, _INFO, _CHANNELS = "=filter", "=info", "=channels"
+
+
+class _Status(msgspec.Struct, frozen=True):
+    startup_time: str
+
+
+class _System(msgspec.Struct, frozen=True):
+    entity_id: str
+
+
+class _Info(msgspec.Struct, frozen=True):
+    status: _Status
+    system: _System
+
+
+_decode_info = msgspec.json.Decoder(_Info).decode
+
+
+class Proxy:
+    """Between one Asterisk and the bus."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        publisher: Publisher,
+        application: str,
+        keep: Callable[[socket.socket | None], None],
+    ) -> None:
+        self._stream = stream
+        self._publisher = publisher
+        self._application = application
+        self._keep = keep
+        self._open = OpenRequests(ANSWER_PATIENCE)
+        self._plays = Plays(stream)
+        self.asterisk = Asterisk(stream, self)
+        self.census = Census()
+        self.changed = asyncio.Event()
+        """Set when the connection comes or goes: news for the heartbeat."""
+
+    # -- connections ---------------------------------------------------------------------------
+
+    def resume(self, connection: socket.socket | None) -> None:
+        """Goes on where a former proxy ended."""
+        self.asterisk.resume(connection)
+        if connection is None or not self.asterisk.connected:
+            return
+        log.info("asterisk_taken_over", unsettled=self._stream.used)
+        metrics.CONNECTIONS.labels("taken_over").inc()
+        self._ask_everything()
+
+    def may_enter(self) -> bool:
+        """Whether a new connection is wanted now. What came over the old one must be settled first,
+        as it may come from another life of Asterisk."""
+        if self.asterisk.has_connection:
+            # Asterisk opens a connection only where it has none: the old one is dead.
+            self.asterisk.abort()
+        return self._stream.is_settled or not self._stream.boot_id
+
+    def enter(self, connection: socket.socket) -> None:
+        """Asterisk has connected."""
+        self.asterisk.start(connection)
+        self._keep(connection)
+        log.info("asterisk_connected")
+        metrics.CONNECTIONS.labels("new").inc()
+        self._ask_everything()
+        self.changed.set()
+
+    def ended(self) -> None:
+        """The connection is gone."""
+        self._keep(None)
+        log.warning("asterisk_disconnected", commands=len(self._open))
+        self._refuse(self._open.take_all(), "connection_lost")
+        self.changed.set()
+
+    def _ask_everything(self) -> None:
+        # The filter comes first: without it the answers to all other questions may be held back.
+        application = f"applications/{self._application}/eventFilter"
+        self.asterisk.send(
+            protocol.encode_request(_FILTER, "PUT", application, body=events.filter_body())
+            + protocol.encode_request(_INFO, "GET", "asterisk/info")
+            + protocol.encode_request(_CHANNELS, "GET", "channels")
+        )
+
+    # -- from Asterisk -------------------------------------------------------------------------
+
+    def heard(self, payload: bytes, end: int) -> None:
+        """A message of Asterisk."""
+        try:
+            message = events.decode(payload)
+        except msgspec.MsgspecError:
+            metrics.DROPPED.labels("garbled").inc()
+            return
+        if message.type == RESPONSE:
+            self._hear_response(message, end)
+        elif message.type in WANTED:
+            self._hear_event(message, payload, end)
+        else:
+            metrics.DROPPED.labels("unwanted").inc()
+
+    def all_heard(self, end: int) -> None:
+        """Nothing more has arrived for now."""
+        self._publisher.heard_until(end)
+        metrics.CHANNELS.set(len(self.census))
+
+    def _hear_event(self, event: Incoming, payload: bytes, end: int) -> None:
+        self.census.hear(event)
+        actor = events.owner(event)
+        if actor is None:
+            metrics.DROPPED.labels("owner").inc()
+            return
+        metrics.EVENTS.labels(event.type).inc()
+        self._publisher.add(Heard(end, OwnedEvent(actor=actor, event=msgspec.Raw(payload))))
+
+    def _hear_response(self, response: Incoming, end: int) -> None:
+        match response.request_id:
+            case "=filter" | "=info" | "=channels":
+                self._hear_answer(response, end)
+            case command:
+                self._open.answered(command)
+                refused = protocol.refusal(response)
+                if refused is not None:
+                    self._plays.refused(response.uri)
+                    metrics.REFUSED.labels(str(refused.status)).inc()
+                    self._publisher.add(Heard(end, refused))
+
+    def _hear_answer(self, response: Incoming, end: int) -> None:
+        """An answer to a question of our own, perhaps of the process before us."""
+        if response.status_code >= 400:
+            log.error("asterisk_refused", question=response.uri, status=response.status_code)
+            self.asterisk.close()
+        elif response.request_id == _INFO:
+            info = _decode_info(response.message_body)
+            self._stream.boot_id = f"{info.status.startup_time} {info.system.entity_id}"
+            self._publisher.boot_known()
+        elif response.request_id == _CHANNELS:
+            channels = events.decode_channels(response.message_body)
+            self.census.reset(channel.id for channel in channels)
+            self._publisher.add(Heard(end, channels))
+
+    # -- to Asterisk ---------------------------------------------------------------------------
+
+    async def command(self, commands: Sequence[AriCommand]) -> None:
+        """Gives commands, in their order. Returns when they are on their way, or refused."""
+        try:
+            async with asyncio.timeout(CONNECT_PATIENCE):
+                await self.asterisk.wait_connected()
+        except TimeoutError:
+            unsent = [(protocol.command_id(command), command.uri) for command in commands]
+            self._refuse(unsent, "asterisk_not_connected", given=False)
+            return
+        frames = bytearray()
+        now = time.monotonic()
+        for command in commands:
+            if self._plays.is_repeated(command):
+                metrics.REPEATED_PLAYS.inc()
+                continue
+            self._open.sent(protocol.command_id(command), command.uri, now)
+            frames += protocol.encode_command(command)
+        metrics.COMMANDS.inc(len(commands))
+        self.asterisk.send(bytes(frames))
+        await self.asterisk.flushed()
+
+    def refuse_overdue(self) -> None:
+        """Gives up waiting for answers that are too late."""
+        self._refuse(self._open.take_overdue(time.monotonic()), "no_answer")
+
+    def _refuse(
+        self, requests: Iterable[tuple[str, str]], reason: str, *, given: bool = True
+    ) -> None:
+        refusals: list[RefusedCommand] = []
+        for request_id, uri in requests:
+            if given:
+                self._plays.refused(uri)
+            refusal = protocol.no_answer(request_id, reason)
+            if refusal is not None:
+                refusals.append(refusal)
+        if refusals:
+            metrics.REFUSED.labels("0").inc(len(refusals))
+        self._publisher.refuse(refusals)
