@@ -43,7 +43,7 @@ def repeat_answer(turn: Turn) -> None:
 
 
 def stop_prompt(turn: Turn) -> None:
-    """Breaks the current playback off."""
+    """Breaks the current prompt off, even one that Asterisk has yet to begin."""
     key = f"stop.{turn.work.place}"
     turn.command_once(commands.stop_playback(turn.call.id, key, playback_id(turn.call, turn.work)))
 
@@ -83,14 +83,11 @@ def _prompt(turn: Turn, _action: RunAction) -> bool:
     audio = work.audio[work.position]
     if audio is None or not audio.media:
         return True
-    key = f"play.{work.place}"
     # Asterisk does not know a repeated playback id for a repetition: the prompt would be heard twice.
-    # So the command is given once. Should it be lost, the action's timer goes on without it.
-    turn.command_once(
-        commands.play(
-            turn.call.id, key, turn.leg.channel_id, playback_id(turn.call, work), audio.media
-        )
-    )
+    # asterisk_proxy remembers what it gave to be played, and drops the repetition.
+    playback = playback_id(turn.call, work)
+    key = work.prompt_key
+    turn.command(commands.play(turn.call.id, key, turn.leg.channel_id, playback, audio.media))
     turn.change_work(waiting=Waiting.PLAYBACK)
     turn.set_timer(Timer.ACTION, timedelta(milliseconds=audio.duration_ms) + PLAYBACK_MARGIN)
     return False

@@ -85,6 +85,16 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.sequence}-{self.position}"
 
     @property
+    def prompt_key(self) -> str:
+        """The key of the command that plays the current prompt."""
+        return f"play.{self.place}"
+
+    @property
+    def run_key(self) -> str:
+        """The key under which the next run is asked for."""
+        return f"run.{self.sequence + 1}"
+
+    @property
     def following(self) -> RunAction | None:
         """The action after it, where the run has one."""
         after = self.position + 1

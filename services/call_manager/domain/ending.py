@@ -100,7 +100,7 @@ def _open_keys(turn: Turn) -> list[str]:
     call = turn.call
     keys = ["answer"] if call.direction is Direction.INCOMING else ["asterisk", "create"]
     if call.work is not None:
-        keys.append(f"run.{call.work.sequence + 1}")
+        keys += [call.work.run_key, call.work.prompt_key]
         keys += open_prompts(call.work)
     return keys
 

@@ -56,4 +56,4 @@ def _ask_for_start(turn: Turn) -> None:
         reference_id=call.id,
         variables={**call.variables, **own},
     )
-    turn.add(Ask("run.1", "flow_manager", request, actor=call.activeflow_id))
+    turn.add(Ask(turn.work.run_key, "flow_manager", request, actor=call.activeflow_id))

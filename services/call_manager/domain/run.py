@@ -37,7 +37,7 @@ a call that the far end has already left, and call that our doing."""
 def waits_for_run(call: CallState, key: str) -> bool:
     """Whether the answer under this key is the one that the call waits for."""
     work = call.work
-    return work is not None and work.waiting is Waiting.RUN and key == f"run.{work.sequence + 1}"
+    return work is not None and work.waiting is Waiting.RUN and key == work.run_key
 
 
 def take_run(turn: Turn, run: Run) -> None:
@@ -65,6 +65,8 @@ def go_on(turn: Turn) -> None:
 def done(turn: Turn) -> None:
     """The current action is done: go on with the next."""
     turn.cancel_timers(Timer.ACTION)
+    if turn.work.waiting in (Waiting.PLAYBACK, Waiting.HANGUP):
+        turn.settle(turn.work.prompt_key)
     turn.change_work(position=turn.work.position + 1)
     go_on(turn)
 
@@ -91,6 +93,8 @@ def action_due(turn: Turn) -> None:
     if work.waiting is Waiting.DIGITS:
         turn.change_work(digits=turn.call.digits)
         turn.change(digits="")
+    if work.waiting is Waiting.PLAYBACK:
+        stop_prompt(turn)
     if work.waiting in (Waiting.DIGITS, Waiting.SLEEP, Waiting.PLAYBACK, Waiting.HANGUP):
         done(turn)
 
@@ -133,8 +137,7 @@ def report(turn: Turn) -> None:
     request = RunReport(
         activeflow_id=turn.call.activeflow_id, sequence=work.sequence, digits=work.digits
     )
-    key = f"run.{work.sequence + 1}"
-    turn.add(Ask(key, "flow_manager", request, actor=turn.call.activeflow_id))
+    turn.add(Ask(work.run_key, "flow_manager", request, actor=turn.call.activeflow_id))
 
 
 def _end_run(turn: Turn) -> None:

@@ -262,8 +262,11 @@ def test_a_prompt_whose_end_is_never_reported_ends_by_its_length() -> None:
     stage.wait(6 * SECOND)
     assert stage.call.work is not None
     assert stage.call.work.position == 1
+    stage.take_commands()
     stage.wait(2 * SECOND)
     assert stage.call.work.position == 2
+    # Should Asterisk only begin with it now, it must not.
+    assert stage.take_commands() == ["DELETE playbacks/<call>.1-1"]
 
 
 def test_an_unknown_action_is_skipped() -> None:

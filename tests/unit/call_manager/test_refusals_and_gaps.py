@@ -252,12 +252,11 @@ def test_every_event_of_an_outgoing_call_may_come_twice() -> None:
     assert len(twice.commands) == len(once.commands)
 
 
-def test_commands_that_are_repeated_bear_it() -> None:
-    """Only these are sent again by who takes a call over; a prompt is not: it would be heard twice."""
-    stage = incoming(ANSWER, PLAY)
-    assert set(stage.pending) == {"answer"}
+def test_what_is_sent_again_when_the_call_is_taken_over() -> None:
+    stage = incoming(ANSWER, PLAY, receive_digits())
+    assert list(stage.pending) == ["answer", "play.1-1"]
     stage.hear(up())
-    assert set(stage.pending) == set()
-    stage.hear(hangup())
-    assert set(stage.pending) == {"hangup"}
-    assert set(answered_outgoing(SLEEP).pending) == set()
+    assert list(stage.pending) == ["play.1-1"]
+    stage.hear(*digits("1"))
+    assert list(stage.pending) == ["hangup"]
+    assert list(answered_outgoing(SLEEP).pending) == []
