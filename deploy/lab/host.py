@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.lab.errors import LabError
+from deploy.lab.paths import PROJECT
 from deploy.lab.plan import Endpoint
 
 # program: the Debian package that brings it
@@ -50,20 +51,34 @@ def install(packages: Sequence[str], log: Path) -> None:
         raise LabError(f"apt-get could not install {', '.join(packages)}", f"read {log}; {remedy}")
 
 
-def check_user_namespaces() -> None:
-    """Bubblewrap needs them; some systems forbid them to ordinary users.
+def check_user_namespaces(folder: Path) -> None:
+    """Bubblewrap needs them, and must reach `folder` from inside one.
 
     Raises:
-        LabError: they are not there.
+        LabError: some systems forbid them to ordinary users; and root, inside one, has lost the
+            power to walk through folders that are closed to it.
     """
-    argv = ["bwrap", "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "true"]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode != 0:
+    fault = _fault_in_namespace("/")
+    if fault:
         raise LabError(
-            f"bubblewrap cannot make a user namespace: {done.stderr.strip()}",
+            f"bubblewrap cannot make a user namespace: {fault}",
             "sudo sysctl kernel.unprivileged_userns_clone=1"
             " (where AppArmor forbids it: kernel.apparmor_restrict_unprivileged_userns=0)",
         )
+    if _fault_in_namespace(str(folder)):
+        owner = _user_name(PROJECT.stat().st_uid)
+        raise LabError(
+            f"{folder} lies in a folder that is closed to you when you are in a user namespace",
+            f"the project belongs to {owner}: run make as that user, without sudo"
+            " (it asks sudo itself for what needs root)",
+        )
+
+
+def _fault_in_namespace(source: str) -> str:
+    argv = ["bwrap", "--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid"]
+    argv += ["--ro-bind", "/", "/", "--ro-bind", source, "/mnt", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stderr.strip()
 
 
 def check_subordinate_ids() -> None:

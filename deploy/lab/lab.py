@@ -104,14 +104,14 @@ class _Starts:
     """Counts how often each process was started: one that cannot live need not be waited for."""
 
     def __init__(self) -> None:
-        self._pids: dict[str, set[int]] = {}
+        self._moments: dict[str, set[float]] = {}
 
     def see(self, states: Mapping[str, ProcessState]) -> None:
         for name, state in states.items():
-            self._pids.setdefault(name, set()).update({state.pid} - {0})
+            self._moments.setdefault(name, set()).add(state.started)
 
     def too_many(self, processes: Iterable[Process]) -> bool:
-        return any(len(self._pids.get(p.name, ())) > _MOST_STARTS for p in processes)
+        return any(len(self._moments.get(p.name, ())) > _MOST_STARTS for p in processes)
 
 
 def open_lab(paths: LabPaths | None = None) -> Lab:

@@ -28,8 +28,8 @@ def set_up(lab: Lab, progress: Progress) -> None:
     if packages:
         with progress.step(f"Debian packages: {' '.join(packages)}"):
             host.install(packages, lab.paths.log / "packages.log")
+    host.check_user_namespaces(lab.paths.var)
     if not rootfs.is_built(lab.paths):
-        host.check_user_namespaces()
         host.check_subordinate_ids()
         _refuse_while_running(lab)
         with progress.step("root file system (Debian forky; about a minute)"):
