@@ -79,14 +79,17 @@ def call_table() -> Mapping[str, Mapping[str, str]]:
 
 def render() -> str:
     """The whole page."""
-    return "\n\n".join(
-        [
-            HEAD.strip(),
-            "## A call\n\n`services/call_manager/domain/transitions.py`",
-            diagram(call_edges(), ["dialing", "ringing"], ["hangup"]),
-            "Every pair of status and trigger; an empty cell is ignored.",
-            table(call_table()),
-            "## An activeflow\n\n`services/flow_manager/domain/activeflow.py`",
-            diagram(activeflow_edges(), [], ["ended"]),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                HEAD.strip(),
+                "## A call\n\n`services/call_manager/domain/transitions.py`",
+                diagram(call_edges(), ["dialing", "ringing"], ["hangup"]),
+                "Every pair of status and trigger; an empty cell is ignored.",
+                table(call_table()),
+                "## An activeflow\n\n`services/flow_manager/domain/activeflow.py`",
+                diagram(activeflow_edges(), [], ["ended"]),
+            ]
+        )
+        + "\n"
+    )
