@@ -98,7 +98,7 @@ class FlowStore:
             ).where(
                 flow.c.customer_id == request.customer_id,
                 flow.c.tm_delete.is_(None),
-                flow.c.hidden.is_(False),
+                sa.not_(flow.c.hidden),
             ),
             flow.c.tm_create,
             flow.c.id,
