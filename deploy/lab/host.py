@@ -108,6 +108,20 @@ def _as_root() -> list[str] | None:
     return ["sudo", "-n"] if allowed else None
 
 
+def processes_running(argv: Sequence[str]) -> list[int]:
+    """The processes that were started with exactly these words."""
+    wanted = "\0".join((*argv, "")).encode()
+    folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return [int(folder.name) for folder in folders if _command_line(folder) == wanted]
+
+
+def _command_line(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @dataclass(frozen=True, slots=True)
 class _Holder:
     """Who has a socket open, as far as may be known."""
@@ -118,7 +132,7 @@ class _Holder:
     def __str__(self) -> str:
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and self._opened_by(folder):
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                line = _command_line(folder).replace(b"\0", b" ").decode().strip()
                 return f"process {folder.name} ({line[:100]})"
         return f"a process of {_user_name(self.uid)}"
 

@@ -1,10 +1,11 @@
 """Starts and stops the farm in its order."""
 
 import os
+import signal
 import subprocess
 
 from deploy.lab.errors import LabError
-from deploy.lab.host import check_free
+from deploy.lab.host import check_free, processes_running
 from deploy.lab.lab import Lab
 from deploy.lab.plan import Kind, Process
 from deploy.lab.progress import Progress
@@ -36,8 +37,19 @@ def take_down(lab: Lab, progress: Progress) -> None:
     for title, group in reversed(_groups(lab)):
         with progress.step(f"stop {title}"):
             lab.supervisor.stop([process.name for process in group if process.name in known])
+    _end_keepers(lab)
     with progress.step("stop supervisor"):
         lab.supervisor.shutdown()
+
+
+def _end_keepers(lab: Lab) -> None:
+    """An asterisk_proxy leaves a process behind that waits a while for the next one. None comes."""
+    for proxy in lab.farm.of_module("asterisk_proxy"):
+        told = dict(proxy.environment)
+        names = (told["EVERCALL_ASTERISK_ID"], told["EVERCALL_ARI_LISTEN"])
+        argv = (str(lab.paths.venv_python), "-m", "asterisk_proxy.keeper", *names)
+        for pid in processes_running(argv):
+            os.kill(pid, signal.SIGTERM)
 
 
 def restart(lab: Lab, name: str, progress: Progress) -> None:

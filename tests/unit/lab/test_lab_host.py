@@ -2,11 +2,13 @@
 
 import os
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from deploy.lab.errors import LabError
-from deploy.lab.host import check_free
+from deploy.lab.host import check_free, install, missing_packages, processes_running
 from deploy.lab.plan import Endpoint
 
 ADDRESS = "127.97.0.1"
@@ -32,3 +34,25 @@ def test_an_address_taken_by_a_socket_on_all_addresses_is_seen() -> None:
         endpoint = Endpoint("udp", ADDRESS, taken.getsockname()[1])
         with pytest.raises(LabError, match=f"process {os.getpid()} "):
             check_free([endpoint], "127.97")
+
+
+def test_processes_are_found_by_their_exact_words() -> None:
+    argv = ["sleep", "8.25"]
+    with subprocess.Popen(argv) as process:
+        assert processes_running(argv) == [process.pid]
+        assert processes_running(argv[:1]) == []
+        process.terminate()
+    assert processes_running(argv) == []
+
+
+def test_without_root_the_missing_packages_are_named_with_their_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    only_apt = {"apt-get": "/usr/bin/apt-get"}
+    monkeypatch.setattr("shutil.which", lambda name, path=None: only_apt.get(name))
+    packages = missing_packages()
+    assert packages == ["mmdebstrap", "bubblewrap", "util-linux", "uidmap"]
+    command = "sudo apt-get install --yes --no-install-recommends mmdebstrap bubblewrap"
+    with pytest.raises(LabError, match=command):
+        install(packages, tmp_path / "log")
