@@ -50,7 +50,7 @@ def test_without_root_the_missing_packages_are_named_with_their_command(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     only_apt = {"apt-get": "/usr/bin/apt-get"}
-    monkeypatch.setattr("shutil.which", lambda name, path=None: only_apt.get(name))
+    monkeypatch.setattr("shutil.which", lambda name, **_: only_apt.get(name))
     packages = missing_packages()
     assert packages == ["mmdebstrap", "bubblewrap", "util-linux", "uidmap"]
     command = "sudo apt-get install --yes --no-install-recommends mmdebstrap bubblewrap"
