@@ -14,7 +14,7 @@ _RIG_NETWORK = "127.219"
 
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Two Kamailio and one RTPEngine, with the test around them."""
+    """Two Kamailio and two RTPEngine, with the test around them."""
     if not rootfs.is_built(lab_paths()):
         pytest.exit("the lab's root file system is not built (`make up`)", returncode=3)
     with running_rig(tmp_path_factory.mktemp("edge"), _RIG_NETWORK) as running:

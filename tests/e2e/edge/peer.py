@@ -15,6 +15,7 @@ Address = tuple[str, int]
 
 _LONGEST_DATAGRAM = 65_535
 _MEDIA_PORT = 40_000
+_RETRANSMIT_SECONDS = 0.5
 
 
 class Silence(AssertionError):
@@ -116,12 +117,23 @@ class UdpPeer(Peer):
         return found
 
     def ask(self, text: str, to: Address, seconds: float = 3.0) -> Message:
-        """Send a request; return its first final answer."""
-        self.send(text, to)
-        while True:
-            message, _ = self.receive(seconds)
+        """Send a request, again and again until it is answered (RFC 3261 §17.1.1.2, T1).
+
+        Returns its first final answer.
+        """
+        heard = False
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if not heard:
+                self.send(text, to)
+            try:
+                message, _ = self.receive(left if heard else min(left, _RETRANSMIT_SECONDS))
+            except Silence:
+                continue
+            heard = True
             if message.status >= 200:
                 return message
+        raise Silence(f"no final answer came to {self.address} in {seconds} s")
 
 
 class TcpPeer(Peer):

@@ -1,4 +1,4 @@
-"""The edge by itself: two Kamailio and one RTPEngine, between sockets of the test.
+"""The edge by itself: two Kamailio and two RTPEngine, between sockets of the test.
 
 Everything around the edge is played by the test, so it sees each message exactly as a load balancer
 or an Asterisk would, and decides which Kamailio gets which. The servers and their templates are the
@@ -62,6 +62,16 @@ class Rig:
         """Gets what the edge sends straight to one Asterisk."""
         return UdpPeer(self.network.asterisk_call(number), SIP)
 
+    @property
+    def media_outside(self) -> list[str]:
+        """Where clients may be told to send media."""
+        return [self.network.rtpengine_external(node) for node in (1, 2)]
+
+    @property
+    def media_inside(self) -> list[str]:
+        """Where an Asterisk may be told to send media."""
+        return [self.network.rtpengine_internal(node) for node in (1, 2)]
+
     def new_uri(self, user: str = "+15550100") -> str:
         return f"sip:{user}@{self.network.external_sip}"
 
@@ -71,9 +81,12 @@ def running_rig(folder: Path, prefix: str) -> Iterator[Rig]:
     """Start the edge below `folder`, on addresses that begin with `prefix`; stop it at the end."""
     paths, network = lab_paths(), Network(prefix)
     with ExitStack() as stack:
-        stack.enter_context(_server("rtpengine", 1, _rtpengine(network), folder, paths))
+        for index in (1, 2):
+            variables = _rtpengine(network, index)
+            stack.enter_context(_server("rtpengine", index, variables, folder, paths))
         # Kamailio asks RTPEngine when it starts, and not again for seconds.
-        _wait(lambda: _ping_rtpengine(network))
+        for index in (1, 2):
+            _wait(partial(_ping_rtpengine, network, index))
         for index in (1, 2):
             variables = _kamailio(network, index)
             stack.enter_context(_server("kamailio", index, variables, folder, paths))
@@ -119,9 +132,9 @@ def _wait(attempt: Callable[[], object]) -> None:
             return
 
 
-def _ping_rtpengine(network: Network) -> None:
+def _ping_rtpengine(network: Network, index: int) -> None:
     with UdpPeer(network.internal_kamailio) as peer:
-        peer.send("0 d7:command4:pinge", (network.rtpengine_external(1), RTPENGINE_PORT))
+        peer.send("0 d7:command4:pinge", (network.rtpengine_external(index), RTPENGINE_PORT))
         peer.receive(0.2)
 
 
@@ -154,7 +167,9 @@ def _kamailio(network: Network, index: int) -> dict[str, Any]:
         "CARRIER_NETWORKS": network.carriers,
         "DOMAINS": [DOMAIN],
         "EXTERNAL_LB_REWRITES_PORT": True,
-        "RTPENGINE_SOCKETS": [f"udp:{network.rtpengine_external(1)}:{RTPENGINE_PORT}"],
+        "RTPENGINE_SOCKETS": [
+            f"udp:{network.rtpengine_external(node)}:{RTPENGINE_PORT}" for node in (1, 2)
+        ],
         "OUTBOUND_CODECS": ["PCMA", "G722"],
         "PIKE_REQUESTS": PIKE_REQUESTS,
         "PIKE_SECONDS": PIKE_SECONDS,
@@ -165,12 +180,12 @@ def _kamailio(network: Network, index: int) -> dict[str, Any]:
     }
 
 
-def _rtpengine(network: Network) -> dict[str, Any]:
+def _rtpengine(network: Network, index: int) -> dict[str, Any]:
     return {
-        "NG_ADDRESS": network.rtpengine_external(1),
+        "NG_ADDRESS": network.rtpengine_external(index),
         "NG_PORT": RTPENGINE_PORT,
-        "EXTERNAL_ADDRESS": network.rtpengine_external(1),
-        "INTERNAL_ADDRESS": network.rtpengine_internal(1),
+        "EXTERNAL_ADDRESS": network.rtpengine_external(index),
+        "INTERNAL_ADDRESS": network.rtpengine_internal(index),
         "PORT_MIN": 20000,
         "PORT_MAX": 21999,
         "NUM_THREADS": 1,

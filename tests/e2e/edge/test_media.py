@@ -121,3 +121,14 @@ def test_a_client_is_answered_where_it_sends_from(rig: Rig) -> None:
         outside = _pass(ends.asterisk, ends.asterisk_sends_to, 0, _SILENCE[0], mapped)
     assert len(inside) >= _PACKETS * 0.8
     assert len(outside) >= _PACKETS * 0.8
+
+
+def test_a_call_has_one_relay_whoever_asks(rig: Rig) -> None:
+    """Kamailio 1 makes the offer and Kamailio 2 the answer; neither tells the other which RTPEngine it took."""
+    nodes = []
+    for _ in range(20):
+        with _call(rig, 0) as ends:
+            outside = rig.media_outside.index(ends.client_sends_to[0])
+            assert rig.media_inside.index(ends.asterisk_sends_to[0]) == outside
+            nodes.append(outside)
+    assert set(nodes) == {0, 1}

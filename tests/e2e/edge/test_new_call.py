@@ -175,9 +175,9 @@ def _answered(rig: Rig, client: UdpPeer, farm: UdpPeer, offer: str) -> tuple[Mes
 def test_inside_there_is_ulaw_whatever_is_spoken_outside(rig: Rig, codec: str) -> None:
     with rig.carrier() as client, rig.asterisk_balancer() as farm:
         invite, ok = _answered(rig, client, farm, client.offer((codec, "101")))
-    assert invite.media[0] == rig.network.rtpengine_internal(1)
+    assert invite.media[0] in rig.media_inside
     assert invite.media[2] == ["0", "101"]
-    assert ok.media[0] == rig.network.rtpengine_external(1)
+    assert ok.media[0] in rig.media_outside
     assert ok.media[2] == [codec, "101"]
 
 
@@ -190,7 +190,7 @@ def test_an_offer_may_come_in_the_answer(rig: Rig) -> None:
         offer = sdp(asterisk.address[0], 10_000, ("0", "101"))
         farm.send(response(200, "OK", invite, asterisk.contact, offer), rig.inside(2))
         ok, _ = client.receive()
-        assert ok.media[0] == rig.network.rtpengine_external(1)
+        assert ok.media[0] in rig.media_outside
         assert set(ok.media[2]) >= {"0", "8", "101"}
         routes = tuple(f"Route: {route}" for route in reversed(ok.headers("Record-Route")))
         ack = client.request(
@@ -198,5 +198,5 @@ def test_an_offer_may_come_in_the_answer(rig: Rig) -> None:
         ).replace(f"To: {call.remote}", f"To: {ok.header('To')}")
         client.send(ack, rig.outside(2))
         acknowledged, _ = asterisk.receive()
-    assert acknowledged.media[0] == rig.network.rtpengine_internal(1)
+    assert acknowledged.media[0] in rig.media_inside
     assert acknowledged.media[2] == ["0", "101"]

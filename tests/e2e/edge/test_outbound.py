@@ -32,13 +32,13 @@ def test_reaches_the_callee_and_its_answer_comes_back(
         balancer = rig.network.external_sip
         assert invite.header("Via").startswith(f"SIP/2.0/UDP {balancer}:5060;")
         assert f"<sip:{balancer}:5060;" in invite.headers("Record-Route")[0]
-        assert invite.media[0] == rig.network.rtpengine_external(1)
+        assert invite.media[0] in rig.media_outside
         assert invite.media[2] == ["0", "8", "9", "101"]
         answer = callee.offer(("8", "101"))
         callee.send(response(200, "OK", invite, callee.contact, answer), rig.outside(answered_by))
         ok, _ = asterisk.receive()
     assert ok.status == 200
-    assert ok.media[0] == rig.network.rtpengine_internal(1)
+    assert ok.media[0] in rig.media_inside
     assert ok.media[2] == ["0", "101"]
 
 
@@ -110,3 +110,19 @@ def test_a_forged_answer_from_outside_is_not_taken_on_the_inner_side(rig: Rig) -
         with rig.stranger() as forger:
             forger.send(response(200, "OK", invite), rig.inside(1))
         assert client.heard(0.3) == []
+
+
+def test_a_callee_cannot_lead_us_inwards(rig: Rig) -> None:
+    """By a Record-Route of its own, which comes back as a Route."""
+    network = rig.network
+    with rig.asterisk() as asterisk, rig.asterisk_balancer() as farm, rig.stranger() as callee:
+        uri = f"sip:bob@{callee.address[0]}:{callee.address[1]}"
+        routes = (
+            f"<sip:{network.internal_kamailio};lr;r2=on>",
+            f"<sip:{network.external_sip};lr;r2=on>",
+            f"<sip:{network.internal_asterisk};lr>",
+        )
+        call = Call(local="<sip:a@b>;tag=a", remote=f"<{uri}>;tag=b", routes=routes)
+        asterisk.send(asterisk.request("BYE", uri, call).replace(";rport", ""), rig.inside(1))
+        assert farm.heard(0.3) == []
+        assert asterisk.receive()[0].status == 503
