@@ -130,6 +130,7 @@ class Softphone:
             await asyncio.gather(self._reading, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()
+            await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
     # -- commands --------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import cast
 
 from tests.support.phone_audio import (
     FRAME,
@@ -138,8 +139,7 @@ class Media(asyncio.DatagramProtocol):
             self.recording.add(packet)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -280,6 +280,7 @@ class MediaBoard:
             await asyncio.gather(self._ticker, return_exceptions=True)
         for media in self._open:
             media.close()
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
 
 
 @contextmanager

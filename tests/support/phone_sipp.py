@@ -107,6 +107,11 @@ class SippCall:
         self._in_dialog("bye", "sendrecv", proxy)
         return await self.expect("closed")
 
+    async def leave(self) -> Report:
+        """Hang up a call that was answered by this phone."""
+        self._phone.command(self, Do="bye")
+        return await self.expect("closed")
+
     async def reinvite(self, direction: str = "sendrecv", proxy: str | None = None) -> Report:
         """Offer anew, for example `sendonly` to hold."""
         before = sum(report.event == "reinvited" for report in self.reports)
@@ -228,6 +233,7 @@ class SippPhone:
             await asyncio.gather(self._reading, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()
+            await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
         await self.board.close()
 
     def __str__(self) -> str:
