@@ -24,9 +24,10 @@ SCENARIO = "bench_call"
 FIRST_CALLER = 150
 CALLERS = 8
 MEDIA_HOST = 149
-MEDIA_PORTS = (6000, 6998)
-SIP_PORT = 5062
-CONTROL_PORT = 8888
+# Not SIPp's usual ports: one that runs beside us may have taken those on all addresses.
+MEDIA_PORTS = (16400, 16498)
+SIP_PORT = 5562
+CONTROL_PORT = 8893
 
 DRAIN_SECONDS = 25.0
 """A call that has not ended so long after the last one began never will: its own timeouts are shorter."""
@@ -125,8 +126,9 @@ def _run(lab: Lab, load: Load, folder: Path) -> float:
             process.wait()
     # 0: all calls went well, 1: some failed. All else is no measurement.
     if process.returncode not in (0, 1, -9):
-        tail = (folder / "output.log").read_text(errors="replace")[-500:]
-        raise MeasurementFailed(f"SIPp ended with status {process.returncode}: {tail}")
+        raise MeasurementFailed(
+            f"SIPp ended with status {process.returncode} ({_first_error(folder / 'errors.log')})"
+        )
     return used
 
 

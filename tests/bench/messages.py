@@ -1,10 +1,12 @@
 """Part `messages`: how many messages and transactions a plain inbound call needs.
 
 RabbitMQ's firehose (rabbitmq.com/docs/firehose) copies every published message to an exchange, so they are
-counted by type, whoever sent them. Calls come one by one: nothing is batched, which is the dearest case.
+counted by type, whoever sent them. Transactions are what the engine counts: its batches. Calls come one by
+one: nothing is batched, which is the dearest case.
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,12 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiormq
-import asyncpg
+import httpx
 
 from deploy.lab.__main__ import main as lab_command
+from deploy.lab.plan import Kind
+from tests.bench import counters
+from tests.bench.bench import RATE as USUAL_RATE
 from tests.bench.bench import Bench
 from tests.bench.errors import MeasurementFailed
 from tests.bench.load import run_load
+from tests.bench.measure import SETTLE_SECONDS
 from tests.bench.report import Budget, Section
 from tests.bench.stack import Stack
 
@@ -30,10 +36,7 @@ TRANSACTIONS = Budget(3.0)
 STANDING = frozenset({"probe", "heartbeat"})
 """What is sent whether there are calls or not."""
 
-_STATISTICS_SECONDS = 2.5
-"""PostgreSQL's processes tell what they did at most once a second."""
-
-_COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+_BATCHES = re.compile(r"^evercall_actor_batches_total\{.*\} ([0-9.e+]+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -65,26 +68,45 @@ def _place(exchange: str, key: str) -> str:
 
 
 def run(bench: Bench, stack: Stack) -> None:
-    """Counts messages and transactions of some calls, one by one."""
+    """Counts messages and transactions of some calls one by one, then of many at the usual rate."""
     bench.say("messages and transactions of single calls")
-    asyncio.run(_run(bench, stack))
+    asyncio.run(_single_calls(bench, stack))
+    bench.say("messages and transactions at the usual rate")
+    _many_calls(bench, stack)
 
 
-async def _run(bench: Bench, stack: Stack) -> None:
+def _many_calls(bench: Bench, stack: Stack) -> None:
+    """As RabbitMQ and PostgreSQL count, with all that they are told; less what they are told when idle."""
+    began, start = time.monotonic(), counters.read(bench.lab)
+    time.sleep(6.0)
+    waited, before = time.monotonic() - began, counters.read(bench.lab)
+    began = time.monotonic()
+    result = run_load(bench.lab, stack.load_at(USUAL_RATE, bench.calls))
+    time.sleep(SETTLE_SECONDS)
+    elapsed, after = time.monotonic() - began, counters.read(bench.lab)
+    faults = [*result.faults, *stack.check(bench.calls)]
+    if faults:
+        raise MeasurementFailed("; ".join(faults))
+    share = elapsed / waited
+    idle_messages, idle_commits = start.until(before)
+    messages, commits = before.until(after)
+    section = Section(f"Messages and transactions at {USUAL_RATE:g} calls/s, as the servers count")
+    net_messages = (messages - idle_messages * share) / bench.calls
+    net_commits = (commits - idle_commits * share) / bench.calls
+    section.add("messages_received", "messages that RabbitMQ got, per call", net_messages, "")
+    section.add("commits", "commits in PostgreSQL, per call", net_commits, "")
+    section.add("idle_messages", "messages per second when idle", idle_messages / waited, "1/s")
+    section.add("idle_commits", "commits per second when idle", idle_commits / waited, "1/s")
+    bench.show(section)
+
+
+async def _single_calls(bench: Bench, stack: Stack) -> None:
     environment = dict(bench.lab.farm.of_module("call_manager")[0].environment)
     async with _firehose(environment["EVERCALL_AMQP_URL"]) as heard:
-        connection = await asyncpg.connect(environment["EVERCALL_DATABASE_URL"])
-        try:
-            idle = await _commits_in(connection, 5.0)
-            heard.types.clear()
-            began = time.monotonic()
-            before = await _commits(connection)
-            load = stack.load_at(RATE, CALLS)
-            result = await asyncio.to_thread(run_load, bench.lab, load)
-            commits = await _commits(connection) - before
-            elapsed = time.monotonic() - began
-        finally:
-            await connection.close()
+        before = _batches(bench)
+        result = await asyncio.to_thread(run_load, bench.lab, stack.load_at(RATE, CALLS))
+        await asyncio.sleep(SETTLE_SECONDS)
+        batches = {name: count - before[name] for name, count in _batches(bench).items()}
     faults = [*result.faults, *stack.check(CALLS)]
     if faults:
         raise MeasurementFailed("; ".join(faults))
@@ -94,8 +116,10 @@ async def _run(bench: Bench, stack: Stack) -> None:
     for kind, count in sorted(heard.types.items(), key=lambda pair: -pair[1]):
         section.add(f"messages_{_key(kind)}", f"  {kind}", count / CALLS, "")
     section.add("bytes_per_call", "bytes in messages", heard.octets / CALLS, "B")
-    transactions = max(0.0, commits - idle * elapsed) / CALLS
+    transactions = sum(batches.values()) / CALLS
     section.add("transactions_per_call", "transactions", transactions, "", TRANSACTIONS)
+    for name, number in batches.items():
+        section.add(f"transactions_{name}", f"  {name}", number / CALLS, "")
     bench.show(section)
 
 
@@ -119,17 +143,14 @@ async def _firehose(url: str) -> AsyncIterator[Heard]:
         lab_command(["rabbitmqctl", "-q", "trace_off"])
 
 
-async def _commits(connection: "asyncpg.Connection[Any]") -> int:
-    await asyncio.sleep(_STATISTICS_SECONDS)
-    commits: int = await connection.fetchval(_COMMITS)
-    return commits
-
-
-async def _commits_in(connection: "asyncpg.Connection[Any]", seconds: float) -> float:
-    """Commits per second while nothing happens."""
-    before, began = await _commits(connection), time.monotonic()
-    await asyncio.sleep(seconds)
-    return (await _commits(connection) - before) / (time.monotonic() - began)
+def _batches(bench: Bench) -> dict[str, float]:
+    """What each service with actors has committed."""
+    counts: dict[str, float] = {}
+    for process in bench.lab.farm.of_kind(Kind.SERVICE):
+        metrics = httpx.get(f"{process.health_url}/metrics").text
+        for found in _BATCHES.findall(metrics):
+            counts[process.module] = counts.get(process.module, 0.0) + float(found)
+    return counts
 
 
 def _key(kind: str) -> str:
