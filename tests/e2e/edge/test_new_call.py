@@ -200,3 +200,20 @@ def test_an_offer_may_come_in_the_answer(rig: Rig) -> None:
         acknowledged, _ = asterisk.receive()
     assert acknowledged.media[0] in rig.media_inside
     assert acknowledged.media[2] == ["0", "101"]
+
+
+def test_an_offer_may_be_a_part_of_the_body(rig: Rig) -> None:
+    """As carriers send it that have more to say."""
+    with rig.carrier() as client, rig.asterisk_balancer() as farm:
+        parts = (
+            "--edge\r\nContent-Type: application/sdp\r\n\r\n"
+            f"{client.offer(('8', '101'))}\r\n"
+            "--edge\r\nContent-Type: application/x-more\r\n\r\nmore\r\n--edge--\r\n"
+        )
+        text = client.request("INVITE", rig.new_uri(), body=parts)
+        text = text.replace("application/sdp", 'multipart/mixed;boundary="edge"', 1)
+        client.send(text, rig.outside(1))
+        invite, _ = farm.receive()
+    assert invite.media[0] in rig.media_inside
+    assert invite.media[2] == ["0", "101"]
+    assert "more" in invite.body

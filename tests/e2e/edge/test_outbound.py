@@ -103,6 +103,40 @@ def test_only_the_farms_may_use_the_inner_side(rig: Rig) -> None:
         assert callee.heard(0.1) == []
 
 
+@pytest.mark.parametrize(
+    ("host", "received"),
+    [
+        ("victim", ""),
+        ("farm", ""),
+        ("asterisk", ";received=victim"),
+        ("asterisk", ";rport=9;received=victim"),
+    ],
+)
+def test_an_answer_that_nobody_asked_for_is_not_relayed(rig: Rig, host: str, received: str) -> None:
+    network = rig.network
+    names = {
+        "victim": network.address(9, 77),
+        "farm": network.internal_asterisk,
+        "asterisk": network.asterisk_call(1),
+    }
+    for name, address in names.items():
+        received = received.replace(name, address)
+    forged = Message(
+        "OPTIONS sip:x SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {network.external_sip}:5060;branch=z9hG4bK1\r\n"
+        f"Via: SIP/2.0/UDP {names[host]}:5060;branch=z9hG4bK2{received}\r\n"
+        "From: <sip:a@b>;tag=a\r\nTo: <sip:b@a>;tag=b\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    )
+    with (
+        rig.stranger() as forger,
+        UdpPeer(names["victim"], 5060) as victim,
+        rig.asterisk_balancer() as farm,
+        rig.asterisk() as asterisk,
+    ):
+        forger.send(response(200, "OK", forged), rig.outside(1))
+        assert [victim.heard(0.2), farm.heard(0.1), asterisk.heard(0.1)] == [[], [], []]
+
+
 def test_a_forged_answer_from_outside_is_not_taken_on_the_inner_side(rig: Rig) -> None:
     with rig.carrier() as client, rig.asterisk_balancer() as farm:
         client.send(client.request("INVITE", rig.new_uri(), body=client.offer()), rig.outside(1))
