@@ -46,14 +46,15 @@ log = get_logger(__name__)
 
 
 class Frame:
-    """ASGI middleware around everything else."""
+    """ASGI middleware around everything else. WebSockets are refused: there are none yet."""
 
     def __init__(self, app: ASGIApp, trusted_proxies: Sequence[Network] = ()) -> None:
         self._app = app
         self._trusted = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
             return
         headers = Headers(scope=scope)
         state = RequestState(id=_request_id(headers), client=self._client(scope, headers))

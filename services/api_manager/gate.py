@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api_manager.authentication import Authenticator
 from api_manager.domain.buckets import Buckets
 from api_manager.domain.credentials import Credential, find_credential
+from api_manager.domain.forwarded import limited_as
 from api_manager.request_state import state_of
 from evercall.service.errors import Forbidden, RateLimited
 
@@ -51,7 +52,7 @@ class Gate:
         path: str = scope["path"]
         is_auth = path.startswith("/auth/")
         addresses = self._limits.auth_addresses if is_auth else self._limits.addresses
-        self._take(addresses, state.client, "address")
+        self._take(addresses, limited_as(state.client), "address")
         if path.startswith("/v1.0/"):
             principal = await self._authenticator.principal(_credential(scope))
             state.principal = principal

@@ -29,6 +29,15 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     return address
 
 
+def limited_as(address: str) -> str:
+    """Who counts as one for limits: an IPv4 address, or the /64 that an IPv6 host chooses its own from
+    (RFC 4291 section 2.5.1)."""
+    if ":" not in address or not _is_address(address):
+        return address
+    network = int(ipaddress.IPv6Address(address.partition("%")[0])) >> 64
+    return f"{network:x}::/64"
+
+
 def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     if not trusted or not _is_address(address):
         return False

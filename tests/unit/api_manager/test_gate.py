@@ -196,3 +196,16 @@ async def test_browsers_elsewhere_are_let_in_only_where_it_is_set(world: World) 
     async with open_world.client(None) as client:
         answer = await client.options("/v1.0/calls", headers=origin)
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
+
+
+async def test_a_websocket_is_refused(world: World) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await world.app({"type": "websocket", "path": "/v1.0/ws", "headers": []}, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]
