@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Iterable
 
 from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 
 import api_manager
 import asterisk_proxy
@@ -38,10 +39,9 @@ def _import_all() -> None:
 
 def _metrics() -> Iterable[tuple[str, str, str, str]]:
     for collector in list(REGISTRY._collector_to_names):
-        described = getattr(collector, "describe", list)()
-        for metric in described:
-            if not metric.name.startswith("evercall_"):
-                continue
+        if not isinstance(collector, MetricWrapperBase):
+            continue
+        for metric in collector.describe():
             suffix = "_total" if metric.type == "counter" else ""
-            labels = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
+            labels = ", ".join(f"`{name}`" for name in collector._labelnames)
             yield f"{metric.name}{suffix}", metric.type, metric.documentation, labels
