@@ -44,7 +44,11 @@ def is_unavailable(error: BaseException) -> bool:
     """Whether an error says that the database is away, rather than that a statement is wrong."""
     if isinstance(error, STORE_ERRORS):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    # SQLAlchemy wraps asyncpg's own error twice: "not yet accepting connections" comes like this.
+    cause = getattr(error.orig, "__cause__", None)
+    return error.connection_invalidated or isinstance(cause, STORE_ERRORS)
 
 
 class Database:
