@@ -60,5 +60,5 @@ lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 clean: down ## stop everything, and remove all that was built: data and secrets too
 	rm -rf .lab $(VENV)
 
-$(VENV)/.stamp: requirements.lock deploy/venv
+$(VENV)/.stamp: requirements.lock pyproject.toml deploy/venv
 	@sh deploy/venv $(PYTHON3) $(VENV)

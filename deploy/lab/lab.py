@@ -52,7 +52,7 @@ class Lab:
         return found
 
     def wait_ready(
-        self, names: Iterable[str], seconds: float = 60.0, progress: Progress | None = None
+        self, names: Iterable[str], seconds: float = 120.0, progress: Progress | None = None
     ) -> None:
         """Return when all of them do their work.
 

@@ -190,6 +190,7 @@ class _Services:
             "AUDIO_URL": f"http://{self.network.audio}:{HTTP_PORT}/audio",
             "ESPEAK_COMMAND": str(self.paths.bin / "espeak-ng"),
             "FETCH_ALLOWED_NETWORKS": self.network.outside,
+            "DIAL_TIMEOUT": str(self.settings.dial_timeout),
         }
         return self._service("call_manager", index, address, own, (AUDIO_PORT,))
 

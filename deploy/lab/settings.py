@@ -18,6 +18,7 @@ ENVIRONMENT_PREFIX = "EVERCALL_LAB_"
 
 # The address plan gives each kind of process nine addresses.
 _MOST_OF_A_KIND = 9
+_MOST = {"shards": 64, "dial_timeout": 600}
 
 _HELP = {
     "network": "first two numbers of the lab's addresses: one lab per prefix can run at a time",
@@ -29,6 +30,7 @@ _HELP = {
     "flow_manager": "how many flow_manager",
     "route_manager": "how many route_manager",
     "shards": "actor shards per service, each a queue: to change it, start from an empty .lab/var",
+    "dial_timeout": "seconds that a placed call may ring; short, for those who wait for it",
     "log_level": "of our services: debug, info, warning, error",
     "log_format": "of our services: json, console",
 }
@@ -47,6 +49,7 @@ class Settings:
     flow_manager: int = 1
     route_manager: int = 1
     shards: int = 8
+    dial_timeout: int = 15
     log_level: str = "info"
     log_format: str = "json"
 
@@ -105,7 +108,7 @@ def _check(name: str, value: object) -> None:
     if name == "network":
         _check_network(str(value))
     elif isinstance(value, int):
-        most = 64 if name == "shards" else _MOST_OF_A_KIND
+        most = _MOST.get(name, _MOST_OF_A_KIND)
         if not 1 <= value <= most:
             raise LabError(f"setting {name} is {value}", f"it must be 1 to {most}")
 
