@@ -241,7 +241,11 @@ async def test_a_changed_flow_is_used_at_once(service: Service) -> None:
 
 
 async def test_activeflows_outlive_the_process_that_ran_them(service: Service) -> None:
-    """kill -9 of one of two replicas, three times, while callers type. Every digit counts once."""
+    """kill -9 of one of two replicas, three times, while callers type. Every digit counts once.
+
+    The replica that stays loses shards to the others and gets them back: what it remembers of them from
+    before must not be what it answers with.
+    """
     await service.start()
     loop, end = new_id(), new_id()
     collect = {"key": "all", "value": "${all}${voipbin.call.digits}"}
@@ -274,7 +278,7 @@ async def test_activeflows_outlive_the_process_that_ran_them(service: Service) -
 
     starts = [start_of(flow) for _ in range(24)]
     calls = [asyncio.create_task(call(start)) for start in starts]
-    for victim in range(3):
+    for victim in range(1, 4):
         await asyncio.sleep(0.3)
         service.replicas[victim].kill()
         await service.start()
