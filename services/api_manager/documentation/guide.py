@@ -20,7 +20,7 @@ header: URLs end up in logs.
 
 Everything belongs to a customer, and credentials see their own customer's rows only; an id of somebody
 else's is `404`. The administrator of the platform acts for a customer with the query parameter
-`customer_id`, which all operations take.
+`customer_id`, which every operation but those on customers takes.
 
 ## Pages
 
