@@ -46,7 +46,7 @@ class Pulse:
             asterisk_id=self._asterisk_id,
             role=self._role,
             boot_id=self._stream.boot_id,
-            connected=self._proxy.asterisk.connected,
+            connected=self._proxy.usable,
             draining=False,
             channels=len(self._proxy.census),
             at=datetime.now(UTC),

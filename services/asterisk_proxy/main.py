@@ -34,11 +34,12 @@ async def compose(process: Process[Settings]) -> None:
         proxy.enter,
     )
     pulse = Pulse(bus, proxy, stream, settings.asterisk_id, settings.role)
-    process.readiness.add("asterisk", lambda: proxy.asterisk.connected)
+    process.readiness.add("asterisk", lambda: proxy.usable)
     proxy.resume(connection)
     process.tasks.start("keeper", custody.watch())
     process.tasks.start("publisher", publisher.run())
     door_task = process.tasks.start("door", door.run())
+    process.tasks.start("questions", proxy.ask())
     process.tasks.start("pulse", pulse.run())
     await bus.consume(
         asterisk_key(settings.asterisk_id),

@@ -28,6 +28,11 @@ ANSWER_PATIENCE = 10.0
 CONNECT_PATIENCE = 3.0
 """Seconds that commands wait for Asterisk to connect again."""
 
+HANDSHAKE_PAUSE = 0.02
+QUESTION_INTERVAL = 0.25
+"""Asterisk 22.10 reads what arrives together with the handshake's end only when more arrives. So nothing
+is said at once, and the questions are repeated until they are answered."""
+
 # Questions of our own; the equals sign tells their answers from those to commands.
 _FILTER, _INFO, _CHANNELS = "=filter", "=info", "=channels"
 
@@ -64,10 +69,17 @@ class Proxy:
         self._keep = keep
         self._open = OpenRequests(ANSWER_PATIENCE)
         self._plays = Plays(stream)
+        self._entered = asyncio.Event()
+        self._usable = asyncio.Event()
         self.asterisk = Asterisk(stream, self)
         self.census = Census()
         self.changed = asyncio.Event()
         """Set when the connection comes or goes: news for the heartbeat."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether commands can be given: Asterisk is connected, and it is known which life of it."""
+        return self._usable.is_set()
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -79,6 +91,10 @@ class Proxy:
         log.info("asterisk_taken_over", unsettled=self._stream.used)
         metrics.CONNECTIONS.labels("taken_over").inc()
         self._ask_everything()
+        self._entered.set()
+        if self._stream.boot_id:
+            self._usable.set()
+            self._publisher.boot_known()
 
     def may_enter(self) -> bool:
         """Whether a new connection is wanted now. What came over the old one must be settled first,
@@ -94,7 +110,21 @@ class Proxy:
         self._keep(connection)
         log.info("asterisk_connected")
         metrics.CONNECTIONS.labels("new").inc()
-        self._ask_everything()
+        self._entered.set()
+
+    async def ask(self) -> None:
+        """Asks each new connection what must be known of it, until it is cancelled."""
+        while True:
+            await self._entered.wait()
+            self._entered.clear()
+            await asyncio.sleep(HANDSHAKE_PAUSE)
+            while self.asterisk.connected and not self.usable:
+                self._ask_everything()
+                await asyncio.sleep(QUESTION_INTERVAL)
+
+    def closing(self) -> None:
+        """No commands can be given any more."""
+        self._usable.clear()
         self.changed.set()
 
     def ended(self) -> None:
@@ -102,7 +132,6 @@ class Proxy:
         self._keep(None)
         log.warning("asterisk_disconnected", commands=len(self._open))
         self._refuse(self._open.take_all(), "connection_lost")
-        self.changed.set()
 
     def _ask_everything(self) -> None:
         # The filter comes first: without it the answers to all other questions may be held back.
@@ -164,6 +193,9 @@ class Proxy:
             info = _decode_info(response.message_body)
             self._stream.boot_id = f"{info.status.startup_time} {info.system.entity_id}"
             self._publisher.boot_known()
+            if self.asterisk.connected:
+                self._usable.set()
+                self.changed.set()
         elif response.request_id == _CHANNELS:
             channels = events.decode_channels(response.message_body)
             self.census.reset(channel.id for channel in channels)
@@ -175,7 +207,7 @@ class Proxy:
         """Gives commands, in their order. Returns when they are on their way, or refused."""
         try:
             async with asyncio.timeout(CONNECT_PATIENCE):
-                await self.asterisk.wait_connected()
+                await self._usable.wait()
         except TimeoutError:
             unsent = [(protocol.command_id(command), command.uri) for command in commands]
             self._refuse(unsent, "asterisk_not_connected", given=False)

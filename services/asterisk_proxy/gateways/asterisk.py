@@ -39,6 +39,9 @@ class Listener(Protocol):
     def all_heard(self, end: int) -> None:
         """Nothing more has arrived for now."""
 
+    def closing(self) -> None:
+        """No commands can be given any more; what Asterisk still says is heard."""
+
     def ended(self) -> None:
         """The connection is gone; everything that came over it was heard."""
 
@@ -53,23 +56,19 @@ class Asterisk:
         self._parsed = stream.settled
         self._unwritten = bytearray()
         self._writable = asyncio.Event()
-        self._open = asyncio.Event()
+        self._open = False
         self._closed = asyncio.Event()
         self._closed.set()
 
     @property
     def connected(self) -> bool:
         """Whether commands can be given."""
-        return self._open.is_set()
+        return self._open
 
     @property
     def has_connection(self) -> bool:
         """Whether there is a socket, even one that is about to close."""
         return self._socket is not None
-
-    async def wait_connected(self) -> None:
-        """Returns when commands can be given."""
-        await self._open.wait()
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -114,14 +113,15 @@ class Asterisk:
         self._socket = connection
         self._unwritten.clear()
         self._writable.set()
-        self._open.set()
+        self._open = True
         self._closed.clear()
         metrics.CONNECTED.set(1)
         asyncio.get_running_loop().add_reader(connection.fileno(), self._read)
 
     def _closing(self) -> None:
-        self._open.clear()
+        self._open = False
         metrics.CONNECTED.set(0)
+        self._listener.closing()
 
     def _end(self) -> None:
         connection, self._socket = self._socket, None

@@ -27,6 +27,7 @@ class Custody:
         self._stream: Stream | None = None
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._dismissed = False
 
     async def open(self) -> tuple[Stream, socket.socket | None]:
         """The stream and the connection that a former proxy left, or a fresh stream."""
@@ -52,8 +53,10 @@ class Custody:
             self._control.setblocking(False)
             with suppress(OSError):
                 await loop.sock_recv(self._control, 1)
-            log.warning("keeper_lost")
             self._control.close()
+            if self._dismissed:
+                return
+            log.warning("keeper_lost")
             # Whatever a keeper is still found to keep is an older share of the same things.
             for descriptor in await self._call():
                 os.close(descriptor)
@@ -61,6 +64,7 @@ class Custody:
 
     def dismiss(self) -> None:
         """Nothing is left to keep."""
+        self._dismissed = True
         self._say(keeper.QUIT)
 
     def _say_keep(self) -> None:
