@@ -19,8 +19,9 @@ CONFIRM = Histogram(
     buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 5, 30),
 )
 COMMANDS = Counter("evercall_asterisk_proxy_commands_total", "Commands given to Asterisk")
-REPEATED_PLAYS = Counter(
-    "evercall_asterisk_proxy_repeated_plays_total", "Plays held back because they were given before"
+REPEATED_COMMANDS = Counter(
+    "evercall_asterisk_proxy_repeated_commands_total",
+    "Commands held back because they were given before and must not be given twice",
 )
 REFUSED = Counter(
     "evercall_asterisk_proxy_refused_commands_total",

@@ -10,7 +10,7 @@ import msgspec
 from asterisk_proxy import metrics
 from asterisk_proxy.domain.batch import Heard
 from asterisk_proxy.domain.census import Census
-from asterisk_proxy.domain.plays import Plays
+from asterisk_proxy.domain.repeats import Repeats
 from asterisk_proxy.gateways.asterisk import Asterisk
 from asterisk_proxy.gateways.broker import Publisher
 from asterisk_proxy.stream import Stream
@@ -68,7 +68,7 @@ class Proxy:
         self._application = application
         self._keep = keep
         self._open = OpenRequests(ANSWER_PATIENCE)
-        self._plays = Plays(stream)
+        self._repeats = Repeats(stream)
         self._entered = asyncio.Event()
         self._usable = asyncio.Event()
         self.asterisk = Asterisk(stream, self)
@@ -180,7 +180,7 @@ class Proxy:
                 self._open.answered(command)
                 refused = protocol.refusal(response)
                 if refused is not None:
-                    self._plays.refused(response.uri)
+                    self._repeats.refused(command, response.uri)
                     metrics.REFUSED.labels(str(refused.status)).inc()
                     self._publisher.add(Heard(end, refused))
 
@@ -215,8 +215,8 @@ class Proxy:
         frames = bytearray()
         now = time.monotonic()
         for command in commands:
-            if self._plays.is_repeated(command):
-                metrics.REPEATED_PLAYS.inc()
+            if self._repeats.is_repeated(command):
+                metrics.REPEATED_COMMANDS.inc()
                 continue
             self._open.sent(protocol.command_id(command), command.uri, now)
             frames += protocol.encode_command(command)
@@ -234,7 +234,7 @@ class Proxy:
         refusals: list[RefusedCommand] = []
         for request_id, uri in requests:
             if given:
-                self._plays.refused(uri)
+                self._repeats.refused(request_id, uri)
             refusal = protocol.no_answer(request_id, reason)
             if refusal is not None:
                 refusals.append(refusal)

@@ -25,7 +25,7 @@ from contextlib import suppress
 
 VERSION = 1
 HEADER_SIZE = 4096
-PLAYED_SLOTS = 65_536
+GIVEN_SLOTS = 65_536
 CAPACITY = 256 * 1024 * 1024
 """About 280,000 events. Address space, not memory: what is settled is given back to the system."""
 
@@ -36,8 +36,8 @@ _GIVE_BACK = 4 * 1024 * 1024
 
 _BOOT_AT = 1024
 _BOOT_SIZE = 256
-_VERSION, _RECEIVED, _TAKEN, _SENDING, _SETTLED, _WRITING, _PLAYED, _NONCE = range(8)
-_RING_AT = HEADER_SIZE + PLAYED_SLOTS * 8
+_VERSION, _RECEIVED, _TAKEN, _SENDING, _SETTLED, _WRITING, _GIVEN, _NONCE = range(8)
+_RING_AT = HEADER_SIZE + GIVEN_SLOTS * 8
 _TOTAL = _RING_AT + CAPACITY
 
 
@@ -49,7 +49,7 @@ class Stream:
         self._memory = mmap.mmap(descriptor, _TOTAL)
         view = memoryview(self._memory)
         self._numbers = view[:HEADER_SIZE].cast("Q")
-        self._played = view[HEADER_SIZE:_RING_AT].cast("Q")
+        self._given = view[HEADER_SIZE:_RING_AT].cast("Q")
         self._ring = view[_RING_AT:]
         self._scratch = memoryview(bytearray(CHUNK))
         self._given_back = self.settled // _GIVE_BACK * _GIVE_BACK
@@ -196,19 +196,19 @@ class Stream:
         raw = value.encode()[:_BOOT_SIZE]
         self._memory[_BOOT_AT : _BOOT_AT + _BOOT_SIZE] = raw.ljust(_BOOT_SIZE, b"\0")
 
-    def played(self) -> dict[int, int]:
-        """What `remember_play` keeps: numbers and their slots."""
-        used = min(self._numbers[_PLAYED], PLAYED_SLOTS)
-        return {self._played[slot]: slot for slot in range(used) if self._played[slot]}
+    def given(self) -> dict[int, int]:
+        """What `remember` keeps: numbers and their slots."""
+        used = min(self._numbers[_GIVEN], GIVEN_SLOTS)
+        return {self._given[slot]: slot for slot in range(used) if self._given[slot]}
 
-    def remember_play(self, number: int) -> int:
+    def remember(self, number: int) -> int:
         """Keeps a number, in the place of the oldest where all places are taken; returns its slot."""
-        count = self._numbers[_PLAYED]
-        slot = count % PLAYED_SLOTS
-        self._played[slot] = number
-        self._numbers[_PLAYED] = count + 1
+        count = self._numbers[_GIVEN]
+        slot = count % GIVEN_SLOTS
+        self._given[slot] = number
+        self._numbers[_GIVEN] = count + 1
         return slot
 
-    def forget_play(self, slot: int) -> None:
+    def forget(self, slot: int) -> None:
         """Clears a slot."""
-        self._played[slot] = 0
+        self._given[slot] = 0

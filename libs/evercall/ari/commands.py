@@ -7,7 +7,9 @@ returns one `AriCommand`. Nothing is sent here. Paths and parameters are those o
 
 A command may be carried out twice (its sender was killed before it heard the outcome), so ids of
 channels, bridges and playbacks are always chosen by the caller: `<actor id>.<suffix>`. What
-Asterisk 22.10 then answers to the repetition stands at each builder.
+Asterisk 22.10 then answers to the repetition stands at each builder. "Again: once" marks those that
+it would do twice or misunderstand: asterisk_proxy gives it the first and no other with the same actor,
+key and URI, unless the first was refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -158,7 +160,7 @@ def dial(
     timeout: int = NO_TIMEOUT,
     caller: str | None = None,
 ) -> AriCommand:
-    """Dials a channel made by `create`. `caller` is the id of the calling channel. Again: 409."""
+    """Dials a channel made by `create`. `caller` is the id of the calling channel. Again: once."""
     query = {"timeout": str(timeout)} | _set_only(caller=caller)
     return _command(actor, key, "POST", ("channels", channel_id, "dial"), query)
 
@@ -175,7 +177,7 @@ def play(
 ) -> AriCommand:
     """Plays media URIs one after the other (`sound:http://…`, `tone:ring`, `digits:12`).
 
-    One `PlaybackFinished` follows the last. `offset_ms` skips the beginning of the first.
+    One `PlaybackFinished` follows the last. `offset_ms` skips the beginning of the first. Again: once.
     """
     if any("," in uri for uri in media):
         raise ValueError("a media URI must not hold a comma: ARI separates a list with it")
@@ -220,7 +222,7 @@ def snoop(
     spy: Direction = Direction.BOTH,
     whisper: Direction = Direction.NONE,
 ) -> AriCommand:
-    """Makes a channel that hears or speaks into another; it enters Stasis. Again: 409."""
+    """Makes a channel that hears or speaks into another; it enters Stasis. Again: once."""
     query = {"app": app, "spy": spy.value, "whisper": whisper.value}
     query |= _set_only(appArgs=app_args or None)
     return _command(actor, key, "POST", ("channels", channel_id, "snoop", snoop_id), query)
@@ -236,7 +238,7 @@ def external_media(
     audio_format: str = "ulaw",
     variables: Mapping[str, str] | None = None,
 ) -> AriCommand:
-    """Makes a channel whose audio is RTP to and from `host` (`address:port`). Again: 409."""
+    """Makes a channel whose audio is RTP to and from `host` (`address:port`). Again: once."""
     query = {
         "channelId": channel_id,
         "app": app,
@@ -253,7 +255,7 @@ def external_media(
 def create_bridge(
     actor: UUID, key: str, bridge_id: str, *, attributes: str = "mixing", name: str | None = None
 ) -> AriCommand:
-    """Makes a bridge; `attributes` such as `mixing,dtmf_events`. Again: 200, the same bridge."""
+    """Makes a bridge; `attributes` such as `mixing,dtmf_events`. Again: 409."""
     query = {"type": attributes} | _set_only(name=name)
     return _command(actor, key, "POST", ("bridges", bridge_id), query)
 
@@ -275,5 +277,5 @@ def remove_from_bridge(
 
 
 def destroy_bridge(actor: UUID, key: str, bridge_id: str) -> AriCommand:
-    """Destroys a bridge; its channels stay in Stasis. Again: 404."""
+    """Destroys a bridge; its channels stay in Stasis. Again: 404; 409 while it goes."""
     return _command(actor, key, "DELETE", ("bridges", bridge_id))
