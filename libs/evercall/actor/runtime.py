@@ -307,12 +307,17 @@ class ActorRuntime:
 
     async def _work(self, items: list[Item]) -> None:
         actors: dict[UUID, Actor[Any]] = {}
-        shards = {item.shard for item in items if item.shard in self._shards}
+        # Taken now: the memory may be dropped while this batch waits for the database.
+        generations = {
+            shard: self._shards[shard].generation
+            for shard in sorted({item.shard for item in items})
+            if shard in self._shards
+        }
         turn = Turn(self._world, _now(), actors, self._shards)
         message_ids: dict[int, list[str]] = {}
         works = self._works(items, message_ids, turn)
         await self._decide(turn, works, actors)
-        batch = self._batch(turn, shards, message_ids)
+        batch = self._batch(turn, generations, message_ids)
         if turn.changed or turn.outgoing.outbox:
             with COMMIT.labels(self._world.service).time():
                 await self._store.commit(batch)
@@ -320,6 +325,7 @@ class ActorRuntime:
             self._remember(turn, message_ids)
         else:
             self._published.extend(batch.published)
+            await self._store.check(batch.generations)
         await self._send(turn.outgoing)
         await self._ack(items)
 
@@ -392,10 +398,12 @@ class ActorRuntime:
         heard = self._world.receive(body, LiveActors(shard.actors))
         return [Work(one.kind, one.actor, one.body, incoming.origin) for one in heard]
 
-    def _batch(self, turn: Turn, shards: set[int], message_ids: dict[int, list[str]]) -> Batch:
+    def _batch(
+        self, turn: Turn, generations: dict[int, int], message_ids: dict[int, list[str]]
+    ) -> Batch:
         published, self._published = self._published, []
         return Batch(
-            generations={shard: self._shards[shard].generation for shard in sorted(shards)},
+            generations=generations,
             message_ids=message_ids,
             changed=list(turn.changed.values()),
             outbox=turn.outgoing.outbox,

@@ -113,6 +113,12 @@ ON CONFLICT (shard) DO UPDATE
 RETURNING generation
 """
 
+_HELD = """
+SELECT count(*) = cardinality($1::int[]) FROM {schema}.actor_shard AS s
+JOIN unnest($1::int[], $2::bigint[]) AS mine(shard, generation)
+    ON s.shard = mine.shard AND s.generation = mine.generation
+"""
+
 _LIVE = "SELECT id, kind, record FROM {schema}.actor WHERE shard = $1 AND live"
 _SOME = "SELECT id, kind, record FROM {schema}.actor WHERE id = ANY($1::uuid[])"
 _RECENT = """SELECT message_ids FROM {schema}.actor_batch
@@ -134,10 +140,11 @@ class ActorStore:
         self._kinds = {kind.name: kind for kind in kinds}
         self._decoders = {kind.name: msgspec.json.Decoder(kind.state) for kind in kinds}
         self._shards = shards
-        sql = (_COMMIT, _CLAIM, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET)
+        sql = (_COMMIT, _CLAIM, _HELD, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET)
         (
             self._commit,
             self._claim,
+            self._held,
             self._live,
             self._some,
             self._recent,
@@ -159,6 +166,17 @@ class ActorStore:
             message_ids=[identifier for row in recent for identifier in row["message_ids"]],
             outbox=[OutboxRow(**row) for row in outbox],
         )
+
+    async def check(self, generations: dict[int, int]) -> None:
+        """Makes sure that the shards are still held, where there is nothing to write: a former owner
+        must not answer from what it remembers.
+
+        Raises:
+            Fenced: another replica owns one of the shards.
+        """
+        shards, mine = list(generations), list(generations.values())
+        if not await self._database.pool.fetchval(self._held, shards, mine):
+            raise Fenced
 
     async def load(self, identifiers: Sequence[UUID]) -> list[Actor[Any]]:
         """The actors with these ids, as far as there are such."""

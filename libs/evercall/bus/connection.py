@@ -25,7 +25,14 @@ LAST_DELAY = 2.0
 HEARTBEAT = 10
 
 Setup = Callable[["Session"], Awaitable[None]]
-BROKER_ERRORS = (aiormq.exceptions.AMQPError, OSError, TimeoutError, asyncio.InvalidStateError)
+BROKER_ERRORS = (
+    aiormq.exceptions.AMQPError,
+    aiormq.exceptions.ChannelInvalidStateError,
+    asyncio.InvalidStateError,
+    OSError,
+    TimeoutError,
+)
+"""What aiormq raises while the broker goes away. Two of them are no AMQPError."""
 
 CONNECTS = Counter("evercall_bus_connects_total", "Connections made to the broker")
 
@@ -44,8 +51,16 @@ class Session:
         self.ended.set()
 
     async def channel(self, *, confirms: bool = False) -> Channel:
-        """Opens a channel."""
-        channel = cast("Channel", await self._connection.channel(publisher_confirms=confirms))
+        """Opens a channel.
+
+        Raises:
+            ConnectionError: the connection is gone (aiormq says so by a plain RuntimeError).
+        """
+        try:
+            opened = await self._connection.channel(publisher_confirms=confirms)
+        except RuntimeError as error:
+            raise ConnectionError(str(error)) from error
+        channel = cast("Channel", opened)
         channel.closing.add_done_callback(self._end)
         return channel
 

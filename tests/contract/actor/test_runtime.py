@@ -274,6 +274,23 @@ async def test_a_former_owner_can_change_nothing(service: Service) -> None:
     assert (found.message_ids, found.outbox) == (["1"], [row])
 
 
+async def test_a_former_owner_does_not_answer_from_what_it_remembers(service: Service) -> None:
+    """The same replica gets the shard back, but what happened meanwhile it has not seen."""
+    await service.start("one")
+    ledger = new_id()
+    await service.read(ledger)
+    await service.bus.tell(service.name, ledger, Add(id=ledger, number=1))
+    state = await service.read(ledger)
+    assert state.numbers == (1,)
+    store = ActorStore(service.database, service.name, [KIND], SHARDS)
+    claim = await store.claim(shard_of(ledger, SHARDS), "another")
+    [actor] = [actor for actor in claim.actors if actor.id == ledger]
+    actor.state = msgspec.structs.replace(state, numbers=(1, 2))
+    shard = shard_of(ledger, SHARDS)
+    await store.commit(Batch({shard: claim.generation}, {}, [actor]))
+    assert (await service.read(ledger)).numbers == (1, 2)
+
+
 async def test_lists_page_through_all_actors_newest_first(service: Service) -> None:
     await service.start("one")
     ledgers = [new_id() for _ in range(7)]
