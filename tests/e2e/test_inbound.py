@@ -67,7 +67,7 @@ async def test_the_call_is_accounted_for(
     moments = [call[f"tm_{name}"] for name in ("create", "ringing", "progressing", "hangup")]
     assert all(moments)
     assert moments == sorted(moments)
-    flow = await customer.activeflow(call)
+    flow = await customer.ended_flow(call)
     assert (flow["status"], flow["end_reason"]) == ("ended", "completed")
     assert [step["type"] for step in flow["executed_actions"]] == ["answer", "play", "hangup"]
 

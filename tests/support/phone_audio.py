@@ -15,12 +15,13 @@ RATE = 8000
 FRAME = 160
 """Samples in the 20 ms of an RTP packet."""
 
+SILENCE = -50.0
+"""In dB below full scale. A quiet G.711 line is at most a few units; this is about a hundred."""
+
 Samples = NDArray[np.int16]
 
 _WINDOW = 256
 _HOP = 80
-# A quiet G.711 line is at most a few units; -50 dBFS is about a hundred.
-_SILENCE_DBFS = -50.0
 _PURITY = 0.8
 _SHORTEST_TONE = 0.06
 _SAME_TONE_HERTZ = 15.0
@@ -70,7 +71,7 @@ def _pure_frames(samples: Samples) -> Iterable[tuple[float, float, float]]:
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP].astype(np.float64)
     levels = _dbfs(frames)
     spectra = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW))) ** 2
-    for index in np.flatnonzero(levels > _SILENCE_DBFS):
+    for index in np.flatnonzero(levels > SILENCE):
         power = spectra[index]
         peak = int(np.argmax(power))
         if 1 < peak < len(power) - 2 and power[peak - 2 : peak + 3].sum() > _PURITY * power.sum():
@@ -98,7 +99,7 @@ def _dbfs(frames: NDArray[np.float64]) -> NDArray[np.float64]:
 def voiced_seconds(samples: Samples) -> float:
     """For how long there was something to hear."""
     whole = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
-    return float((_dbfs(whole) > _SILENCE_DBFS).sum() * FRAME / RATE) if len(whole) else 0.0
+    return float((_dbfs(whole) > SILENCE).sum() * FRAME / RATE) if len(whole) else 0.0
 
 
 def resemblance(heard: Samples, expected: Samples) -> float:

@@ -18,11 +18,13 @@ from typing import cast
 from tests.support.phone_audio import (
     FRAME,
     RATE,
+    SILENCE,
     ULAW_SILENCE,
     Samples,
     Tone,
     decode_ulaw,
     encode_ulaw,
+    level,
     tones,
 )
 
@@ -209,6 +211,20 @@ class Media(asyncio.DatagramProtocol):
             going_on = found[-1].start if found and found[-1].end > self.now - 0.3 else self.now
             checked = max(checked, min(going_on, self.now - 1.0))
             await asyncio.sleep(0.1)
+
+    async def hears_nothing(self, seconds: float, within: float = 5.0) -> None:
+        """Return when it has been silent for so long.
+
+        Raises:
+            AssertionError: it was not, in that time.
+        """
+        until = time.monotonic() + within
+        while True:
+            await asyncio.sleep(0.1)
+            start = self.now - seconds
+            if start > 0 and level(self.recording.samples(start)) < SILENCE:
+                return
+            assert time.monotonic() < until, f"never silent; {self.heard()}"
 
     def heard(self, since: float = 0.0) -> str:
         """For messages: the tones that were heard."""

@@ -128,9 +128,9 @@ class SippCall:
             Proxy=proxy or self._phone.proxy,
         )
 
-    def cancel(self) -> None:
-        """Give up a call that is not answered."""
-        self._phone.command(self, Do="cancel")
+    def cancel(self, proxy: str | None = None) -> None:
+        """Give up a call that is not answered; by that proxy, where one is named."""
+        self._phone.command(self, Do="cancel", Proxy=proxy or self._phone.proxy)
 
     def ring(self) -> None:
         """Say 180."""

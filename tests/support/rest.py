@@ -143,6 +143,20 @@ class Customer:
         """The execution of the flow of a call."""
         return await self.api.get(f"/v1.0/activeflows/{call['activeflow_id']}")
 
+    async def ended_flow(self, call: Json, within: float = 5.0) -> Json:
+        """The execution of the flow of a call that has ended: flow_manager hears of it a moment later.
+
+        Raises:
+            AssertionError: it goes on and on.
+        """
+        limit = time.monotonic() + within
+        while True:
+            flow = await self.activeflow(call)
+            if flow["status"] == "ended":
+                return flow
+            assert time.monotonic() < limit, f"not ended within {within} s: {flow}"
+            await asyncio.sleep(0.05)
+
     async def until(
         self, identifier: str, condition: Callable[[Json], bool], within: float = 8.0
     ) -> Json:

@@ -21,8 +21,8 @@ class ToneServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
-    def tone(self, frequency: int, milliseconds: int) -> str:
-        """The address of a tone."""
+    def tone(self, frequency: int | str, milliseconds: int) -> str:
+        """The address of a tone; its frequency may be a variable of a flow."""
         return f"{self.url}/tone/{frequency}/{milliseconds}.wav"
 
     def stop(self) -> None:
