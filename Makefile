@@ -54,7 +54,7 @@ docs: venv ## write the generated pages of docs/ anew
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v uv >/dev/null || { echo "lock: uv is missing"; echo "  -> pipx install uv"; exit 1; }
-	@uv pip compile --quiet --universal --generate-hashes --no-header --extra dev \
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras \
 		--output-file requirements.lock pyproject.toml
 
 clean: down ## stop everything, and remove all that was built: data and secrets too
