@@ -31,7 +31,7 @@ ACCEPTS: tuple[type[Message], ...] = (
 
 UNUSED = Counter(
     "evercall_call_manager_unused_events_total",
-    "ARI events that mean nothing to a call: the event filter should have kept them away",
+    "ARI events that mean nothing to a call",
 )
 
 

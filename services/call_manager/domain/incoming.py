@@ -9,9 +9,9 @@ from datetime import datetime
 from call_manager.domain.addresses import caller_address, e164
 from call_manager.domain.call import CallState, Leg
 from call_manager.domain.flow import start_flow
-from call_manager.domain.messages import ChannelGone, ChannelsSeen, StasisStarted
+from call_manager.domain.messages import ChannelGone, StasisStarted
 from call_manager.domain.ports import ROUTES
-from call_manager.domain.stray import hang_up_stray, is_missing
+from call_manager.domain.stray import hang_up_stray
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import Timer, Turn
 from evercall.actor.model import Answered, Ask, Decision, Failed
@@ -59,9 +59,8 @@ def look_for_route(turn: Turn, message: Message) -> None:
             turn.add(*hang_up_stray(turn.call.id, turn.leg, _cause_of(error)))
             turn.move(Trigger.GONE)
         case ChannelGone(channel_id=channel_id) if channel_id == turn.leg.channel_id:
-            _forget(turn)
-        case ChannelsSeen() if is_missing(turn.leg, message):
-            _forget(turn)
+            turn.settle("route")
+            turn.move(Trigger.GONE)
 
 
 def _admit(turn: Turn, route: InboundRoute) -> None:
@@ -69,11 +68,6 @@ def _admit(turn: Turn, route: InboundRoute) -> None:
     start_flow(turn)
     turn.set_timer(Timer.DURATION, turn.rules.longest_duration)
     turn.publish("created")
-
-
-def _forget(turn: Turn) -> None:
-    turn.settle("route")
-    turn.move(Trigger.GONE)
 
 
 def _cause_of(error: ErrorData) -> Cause:

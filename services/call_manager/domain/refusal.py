@@ -26,7 +26,7 @@ def refused(turn: Turn, message: CommandRefused) -> None:
     match name:
         case "create":
             _create_refused(turn, message.status)
-        case "answer" | "hangup" | "play" if message.status == NOT_FOUND:
+        case "answer" | "hangup" | "play" | "look" if message.status == NOT_FOUND:
             finish(turn, Trigger.GONE)
         case "answer":
             hang_up(turn, HangupReason.FAILED)

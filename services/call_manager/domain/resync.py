@@ -5,6 +5,7 @@ from call_manager.domain.answering import answered
 from call_manager.domain.ending import finish, repeat_hangup
 from call_manager.domain.messages import ChannelsSeen
 from call_manager.domain.outgoing import rang
+from call_manager.domain.stray import look_for
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import Turn
 from evercall.contracts.call import CallStatus, Direction
@@ -24,7 +25,7 @@ def seen(turn: Turn, message: ChannelsSeen) -> None:
     if state is not None:
         _alive(turn, state)
     elif leg.seen:
-        finish(turn, Trigger.GONE)
+        turn.command_once(look_for(turn.call.id, leg))
 
 
 def _alive(turn: Turn, state: str) -> None:

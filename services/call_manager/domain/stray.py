@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from urllib.parse import quote
 from uuid import UUID
 
 from call_manager.domain.call import Leg
@@ -9,6 +10,7 @@ from call_manager.domain.messages import ChannelsSeen
 from evercall.actor.model import Command, Effect, Settle
 from evercall.ari import commands
 from evercall.ari.commands import Cause
+from evercall.contracts.asterisk import AriCommand
 
 YOUNG = timedelta(seconds=10)
 """A channel of a call that is not older may still have its StasisStart on the way to us."""
@@ -49,8 +51,12 @@ def is_young(call_id: UUID, now: datetime) -> bool:
     return now - made < YOUNG
 
 
-def is_missing(leg: Leg, message: ChannelsSeen) -> bool:
-    """Whether the snapshot proves that the call's channel is gone."""
-    if message.asterisk_id != leg.asterisk_id:
-        return False
-    return message.boot_id != leg.boot_id or leg.channel_id not in message.channels
+def look_for(call_id: UUID, leg: Leg) -> AriCommand:
+    """Asks for a channel that a snapshot lacks. Only a refusal is heard of: 404 proves that it is gone.
+
+    The snapshot alone does not. It was taken a moment before it was sent, so events that came before it may
+    tell of channels that are younger.
+    """
+    return AriCommand(
+        actor=call_id, key="look", method="GET", uri=f"channels/{quote(leg.channel_id, safe='')}"
+    )
