@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from call_manager.domain.call import index
 from call_manager.domain.ports import PrepareAudio, PrepareSpeech
-from evercall.actor.model import Ask
+from evercall.actor.model import Answered, Ask, TimerFired
 from evercall.contracts.base import AddressType
 from evercall.contracts.call import CallFlowStopped, CallStatus, HangupBy, HangupReason
 from evercall.contracts.flow import ActiveflowReferenceEnded, ActiveflowStart, RunAction
@@ -361,3 +361,27 @@ def test_signs_of_life_after_the_end_are_hung_up() -> None:
     assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"] * 2
     assert stage.call == before
     stage.assert_over()
+
+
+def test_a_sleep_of_no_time_is_over_at_once() -> None:
+    stage = incoming(action("sleep", duration=0), ANSWER)
+    assert stage.take_commands() == ["POST channels/<channel>/answer"]
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    stage = incoming(ANSWER, PLAY, final=False, audio=None)
+    stage.answer("audio.1-1", PROMPT)
+    stage.hear(up(), played("1-1"))
+    stage.give_run(SLEEP, sequence=2)
+    before, asked = stage.call, len(stage.asks)
+    stage.take_commands()
+    stage.hear(
+        Answered(key="audio.1-1", body=PROMPT),
+        TimerFired(name="ask"),
+        played("2-0"),
+        started(),
+    )
+    assert stage.call.work is not None
+    assert before.work is not None
+    assert stage.call.work.position == before.work.position
+    assert (len(stage.asks), stage.take_commands()) == (asked, [])

@@ -6,15 +6,18 @@ from uuid import UUID
 import pytest
 
 from call_manager.domain.addresses import caller_id, dialable_uri
-from evercall.contracts.base import Address, AddressType
+from evercall.actor.model import Answered
+from evercall.contracts.base import Address, AddressType, Message
 from evercall.contracts.call import Call, CallDelete, CallStatus, HangupBy, HangupReason
 from evercall.contracts.flow import ActiveflowStart
 from evercall.service.errors import Conflict, InvalidRequest, NotFound
 from tests.unit.call_manager.stage import (
+    ASTERISK,
     AWAY,
     CALL_ID,
     CUSTOMER,
     PLAY,
+    PROMPT,
     SECOND,
     Stage,
     answered_outgoing,
@@ -281,3 +284,22 @@ def test_what_cannot_be_dialed(target: str) -> None:
 )
 def test_the_caller_id_holds_nothing_that_breaks_out(source: Address, expected: str) -> None:
     assert caller_id(source) == expected
+
+
+def test_a_call_is_dialed_once_however_often_an_asterisk_is_chosen() -> None:
+    stage = Stage()
+    stage.hear(create(), Answered(key="asterisk", body=ASTERISK), played("1-0"))
+    assert len(stage.commands) == 1
+    stage.hear(ringing(), played("1-0"), Answered(key="audio.1-0", body=PROMPT))
+    assert stage.status() is CallStatus.RINGING
+    assert stage.call.work is None
+
+
+def test_messages_that_no_call_understands_are_errors() -> None:
+    class Odd(Message, frozen=True):
+        pass
+
+    stage = Stage()
+    stage.hear(create())
+    with pytest.raises(ValueError, match="Odd"):
+        stage.hear(Odd())
