@@ -75,6 +75,9 @@ class Proxy:
         self.census = Census()
         self.changed = asyncio.Event()
         """Set when the connection comes or goes: news for the heartbeat."""
+        metrics.UNSETTLED.set_function(lambda: stream.used)
+        metrics.CONNECTED.set_function(lambda: self.usable)
+        metrics.CHANNELS.set_function(lambda: len(self.census))
 
     @property
     def usable(self) -> bool:
@@ -161,7 +164,6 @@ class Proxy:
     def all_heard(self, end: int) -> None:
         """Nothing more has arrived for now."""
         self._publisher.heard_until(end)
-        metrics.CHANNELS.set(len(self.census))
 
     def _hear_event(self, event: Incoming, payload: bytes, end: int) -> None:
         self.census.hear(event)
@@ -169,7 +171,7 @@ class Proxy:
         if actor is None:
             metrics.DROPPED.labels("owner").inc()
             return
-        metrics.EVENTS.labels(event.type).inc()
+        metrics.EVENTS[event.type].inc()
         self._publisher.add(Heard(end, OwnedEvent(actor=actor, event=msgspec.Raw(payload))))
 
     def _hear_response(self, response: Incoming, end: int) -> None:
@@ -205,10 +207,7 @@ class Proxy:
 
     async def command(self, commands: Sequence[AriCommand]) -> None:
         """Gives commands, in their order. Returns when they are on their way, or refused."""
-        try:
-            async with asyncio.timeout(CONNECT_PATIENCE):
-                await self._usable.wait()
-        except TimeoutError:
+        if not self.usable and not await self._becomes_usable():
             unsent = [(protocol.command_id(command), command.uri) for command in commands]
             self._refuse(unsent, "asterisk_not_connected", given=False)
             return
@@ -223,6 +222,14 @@ class Proxy:
         metrics.COMMANDS.inc(len(commands))
         self.asterisk.send(bytes(frames))
         await self.asterisk.flushed()
+
+    async def _becomes_usable(self) -> bool:
+        try:
+            async with asyncio.timeout(CONNECT_PATIENCE):
+                await self._usable.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def refuse_overdue(self) -> None:
         """Gives up waiting for answers that are too late."""

@@ -15,7 +15,6 @@ CHANNEL_GONE = "ChannelDestroyed"
 
 WANTED = (
     "StasisStart",
-    "StasisEnd",
     "ChannelStateChange",
     "ChannelDtmfReceived",
     CHANNEL_GONE,

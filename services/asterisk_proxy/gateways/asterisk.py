@@ -8,7 +8,6 @@ import asyncio
 import socket
 from typing import Protocol
 
-from asterisk_proxy import metrics
 from asterisk_proxy.stream import CAPACITY, Stream
 from evercall.ari.frames import (
     HEAD_MAXIMUM,
@@ -115,12 +114,10 @@ class Asterisk:
         self._writable.set()
         self._open = True
         self._closed.clear()
-        metrics.CONNECTED.set(1)
         asyncio.get_running_loop().add_reader(connection.fileno(), self._read)
 
     def _closing(self) -> None:
         self._open = False
-        metrics.CONNECTED.set(0)
         self._listener.closing()
 
     def _end(self) -> None:

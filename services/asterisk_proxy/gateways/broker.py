@@ -15,7 +15,6 @@ from uuid import UUID
 from asterisk_proxy import metrics
 from asterisk_proxy.domain.batch import Heard, Outgoing, Source, cut, messages, refusal_message
 from asterisk_proxy.stream import Stream
-from evercall.bus.envelope import tag_of
 from evercall.bus.topology import shard_key
 from evercall.contracts.asterisk import RefusedCommand
 from evercall.contracts.base import Message
@@ -114,7 +113,6 @@ class Publisher:
         if not self._waiting and not self._busy:
             self._stream.settle(self._heard)
             self._idle.set()
-        metrics.UNSETTLED.set(self._stream.used)
 
     def _extra(self, source: Source, refused: Sequence[RefusedCommand]) -> Iterable[Outgoing]:
         by_shard: dict[int, list[RefusedCommand]] = defaultdict(list)
@@ -136,7 +134,7 @@ class Publisher:
     async def _send_in_order(self, outgoing: Iterable[Outgoing]) -> None:
         for message in outgoing:
             await self._send(message)
-            metrics.MESSAGES.labels(tag_of(message.message)).inc()
+            metrics.MESSAGES.inc()
 
     async def _send(self, outgoing: Outgoing) -> None:
         """Until it is confirmed. A shard that nobody declared yet is waited for, too."""
