@@ -151,7 +151,7 @@ class Proxy:
         """A message of Asterisk."""
         try:
             message = events.decode(payload)
-        except msgspec.MsgspecError:
+        except ValueError:
             metrics.DROPPED.labels("garbled").inc()
             return
         if message.type == RESPONSE:

@@ -63,7 +63,8 @@ class ChannelInList(msgspec.Struct, frozen=True):
 
 
 decode = msgspec.json.Decoder(Incoming).decode
-"""Reads one message of Asterisk. Raises `msgspec.MsgspecError` for what is not one."""
+"""Reads one message of Asterisk. Raises `ValueError` for what is not one: `msgspec.MsgspecError`, and
+`UnicodeDecodeError` for text that is not UTF-8."""
 
 decode_channels = msgspec.json.Decoder(list[ChannelInList]).decode
 

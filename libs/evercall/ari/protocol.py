@@ -91,7 +91,7 @@ def explanation(response: Incoming) -> str:
     """What Asterisk says about a refusal: its body's message, else the reason phrase."""
     try:
         told = _decode_explanation(response.message_body).message
-    except msgspec.MsgspecError:
+    except ValueError:
         told = ""
     return told or response.reason_phrase
 
