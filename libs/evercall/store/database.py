@@ -6,10 +6,13 @@ PostgreSQL is away.
 
 import asyncio
 import ssl
+from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from evercall.service import errors
 from evercall.service.logging import get_logger
@@ -51,6 +54,15 @@ def is_unavailable(error: BaseException) -> bool:
     return error.connection_invalidated or isinstance(cause, STORE_ERRORS)
 
 
+def _check_alive(_: Any, entry: ConnectionPoolEntry, __: Any) -> None:
+    """SQLAlchemy's pool would hand out a connection that died while it lay there, once for each restart
+    of the database. asyncpg knows without asking (asyncpg's own pool does the same); a ping would cost
+    a round trip each time."""
+    connection = entry.driver_connection
+    if connection is None or connection.is_closed():
+        raise DisconnectionError("the connection was lost")
+
+
 class Database:
     """Connections to one PostgreSQL database."""
 
@@ -68,6 +80,7 @@ class Database:
             pool_pre_ping=False,
             connect_args={"command_timeout": COMMAND_TIMEOUT, "timeout": 5},
         )
+        event.listen(self.engine.sync_engine, "checkout", _check_alive)
 
     @property
     def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
