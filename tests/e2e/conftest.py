@@ -21,6 +21,7 @@ from tests.support.web import ToneServer
 CALLER, CALLEE, CALLER_BY_PROXY, STRANGER, WEB = 10, 20, 30, 210, 200
 
 _STORIES = pytest.StashKey[list[str]]()
+_FAILED = pytest.StashKey[bool]()
 
 Phone = TypeVar("Phone", bound=SippPhone)
 
@@ -47,6 +48,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
     # What the phones tell is known when they are put down. Sections of a teardown are shown with a
     # failed test when their name says so.
     if call.when == "teardown":
@@ -71,8 +74,9 @@ async def customer(
     made = await new_customer(platform, admin, request.node.name[:200])
     yield made
     try:
-        stories.append(await timeline(made))
-        stories.append(f"logs of the platform: {platform.paths.log}")
+        if request.node.stash.get(_FAILED, False):
+            stories.append(f"logs of the platform: {platform.paths.log}")
+            stories.append(await timeline(made))
         await made.leave()
     except (Problem, httpx.TransportError) as error:
         stories.append(f"the API could not tell: {error}")

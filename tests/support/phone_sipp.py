@@ -25,6 +25,7 @@ SCENARIOS = PROJECT / "tests" / "data" / "sipp"
 
 _END = b"\x1b"
 _START_SECONDS = 10.0
+_MOST_TOLD = 10
 _ENDINGS = ("left", "closed", "refused", "canceled", "bye refused")
 
 
@@ -237,8 +238,9 @@ class SippPhone:
         await self.board.close()
 
     def __str__(self) -> str:
-        lines = [f"{self.kind} {self.address} (SIP messages in {self.log})"]
-        return "\n  ".join([*lines, *map(str, self.calls.values())])
+        calls = sorted(self.calls.values(), key=lambda call: call.has_ended)
+        lines = [f"{self.kind} {self.address}: {len(calls)} calls (SIP messages in {self.log})"]
+        return "\n  ".join([*lines, *map(str, calls[:_MOST_TOLD])])
 
 
 class Caller(SippPhone):

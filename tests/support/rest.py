@@ -184,13 +184,21 @@ class Customer:
 
     async def all_ended(self, within: float = 10.0) -> list[Json]:
         """All calls, when the last is over: no row stays behind as live."""
+        return await self.all_are(ENDED, within)
+
+    async def all_are(self, status: str, within: float = 10.0) -> list[Json]:
+        """All calls, when the last has this status.
+
+        Raises:
+            AssertionError: it did not come to that in time.
+        """
         limit = time.monotonic() + within
         while True:
             calls = await self.calls()
-            live = [call for call in calls if call["status"] != ENDED]
-            if not live:
+            others = [call for call in calls if call["status"] != status]
+            if not others:
                 return calls
-            assert time.monotonic() < limit, f"still live after {within} s: {live}"
+            assert time.monotonic() < limit, f"not {status} after {within} s: {others}"
             await asyncio.sleep(0.2)
 
     async def leave(self) -> None:
@@ -208,10 +216,11 @@ async def new_customer(lab: Lab, admin: Api, name: str) -> Customer:
     return Customer(identifier, Api(lab.farm.api_url, key["token"]), admin)
 
 
-async def timeline(customer: Customer) -> str:
-    """The story of all of a customer's calls, as the API tells it."""
-    parts = [await call_timeline(customer, call) for call in reversed(await customer.calls())]
-    return "\n".join(parts) or "no calls"
+async def timeline(customer: Customer, most: int = 10) -> str:
+    """The story of a customer's calls, as the API tells it: of those that are live, then of others."""
+    calls = sorted(await customer.calls(), key=lambda call: bool(call["status"] == ENDED))
+    parts = [await call_timeline(customer, call) for call in calls[:most]]
+    return "\n".join([f"{len(calls)} calls", *parts])
 
 
 async def call_timeline(customer: Customer, call: Json) -> str:

@@ -1,10 +1,9 @@
 """A small web server of the world outside: gives WAV files that are tones, for `play`.
 
-`/tone/<hertz>/<milliseconds>.wav` is such a file, `/slow/<seconds>/…` the same after a while.
+`/tone/<hertz>/<milliseconds>.wav` is such a file; with `/hundreds/<n>/…` it is 500 + n · 100 Hz.
 """
 
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deploy.lab.network import HTTP_PORT
@@ -40,13 +39,11 @@ def _handler(requests: list[str]) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             requests.append(self.path)
             parts = self.path.strip("/").removesuffix(".wav").split("/")
-            if parts[0] == "slow":
-                time.sleep(float(parts[1]))
-                parts = parts[2:]
-            if len(parts) != 3 or parts[0] != "tone":
+            frequency = _frequency(parts)
+            if frequency is None:
                 self.send_error(404)
                 return
-            body = write_wav(sine(float(parts[1]), float(parts[2]) / 1000))
+            body = write_wav(sine(frequency, float(parts[2]) / 1000))
             self.send_response(200)
             self.send_header("Content-Type", "audio/wav")
             self.send_header("Content-Length", str(len(body)))
@@ -57,3 +54,12 @@ def _handler(requests: list[str]) -> type[BaseHTTPRequestHandler]:
             """Who asked for what is kept in `requests`."""
 
     return Handler
+
+
+def _frequency(parts: list[str]) -> float | None:
+    match parts:
+        case ["tone", hertz, _]:
+            return float(hertz)
+        case ["hundreds", number, _]:
+            return 500.0 + 100.0 * int(number)
+    return None
