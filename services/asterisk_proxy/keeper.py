@@ -61,16 +61,22 @@ class Keeper:
 
     def run(self) -> None:
         """Keeps until there is nothing to keep."""
-        while True:
-            ready = self._wait()
-            if self._listener in ready:
-                self._welcome()
-            if self._proxy is not None and self._proxy in ready and not self._hear(self._proxy):
-                return
-            if self._connection is not None and self._connection in ready:
-                self._read()
-            if self._proxy is None and not self._is_patient():
-                return
+        while self._step():
+            pass
+        for held in (self._proxy, self._connection):
+            if held is not None:
+                held.close()
+
+    def _step(self) -> bool:
+        """Waits for one thing to happen and handles it; False when it was the last."""
+        ready = self._wait()
+        if self._listener in ready:
+            self._welcome()
+        if self._proxy is not None and self._proxy in ready and not self._hear(self._proxy):
+            return False
+        if self._connection is not None and self._connection in ready:
+            self._read()
+        return self._proxy is not None or self._is_patient()
 
     def _wait(self) -> Sequence[socket.socket]:
         waited = [self._listener]

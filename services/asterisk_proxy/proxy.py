@@ -35,6 +35,7 @@ is said at once, and the questions are repeated until they are answered."""
 
 # Questions of our own; the equals sign tells their answers from those to commands.
 _FILTER, _INFO, _CHANNELS = "=filter", "=info", "=channels"
+_QUESTIONS = frozenset((_FILTER, _INFO, _CHANNELS))
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -175,23 +176,29 @@ class Proxy:
         self._publisher.add(Heard(end, OwnedEvent(actor=actor, event=msgspec.Raw(payload))))
 
     def _hear_response(self, response: Incoming, end: int) -> None:
-        match response.request_id:
-            case "=filter" | "=info" | "=channels":
-                self._hear_answer(response, end)
-            case command:
-                self._open.answered(command)
-                refused = protocol.refusal(response)
-                if refused is not None:
-                    self._repeats.refused(command, response.uri)
-                    metrics.REFUSED.labels(str(refused.status)).inc()
-                    self._publisher.add(Heard(end, refused))
+        if response.request_id in _QUESTIONS:
+            self._hear_answer(response, end)
+            return
+        self._open.answered(response.request_id)
+        refused = protocol.refusal(response)
+        if refused is None:
+            return
+        self._repeats.refused(response.request_id, response.uri)
+        metrics.REFUSED.labels(str(refused.status)).inc()
+        self._publisher.add(Heard(end, refused))
 
     def _hear_answer(self, response: Incoming, end: int) -> None:
         """An answer to a question of our own, perhaps of the process before us."""
-        if response.status_code >= 400:
-            log.error("asterisk_refused", question=response.uri, status=response.status_code)
+        try:
+            self._take_answer(response, end)
+        except ValueError as error:
+            log.error("asterisk_not_understood", question=response.uri, reason=str(error))
             self.asterisk.close()
-        elif response.request_id == _INFO:
+
+    def _take_answer(self, response: Incoming, end: int) -> None:
+        if response.status_code >= 400:
+            raise ValueError(protocol.explanation(response))
+        if response.request_id == _INFO:
             info = _decode_info(response.message_body)
             self._stream.boot_id = f"{info.status.startup_time} {info.system.entity_id}"
             self._publisher.boot_known()

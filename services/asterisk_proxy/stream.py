@@ -168,10 +168,10 @@ class Stream:
         self._numbers[_RECEIVED] = offset
 
     def _discard(self, source: socket.socket, size: int) -> None:
-        # MSG_TRUNC on TCP drops the bytes without copying them (tcp(7)).
-        left = size
-        while left:
-            left -= source.recv_into(self._scratch[:left], left, socket.MSG_TRUNC)
+        # MSG_TRUNC on TCP drops the bytes without copying them (tcp(7)); what was just peeked goes in
+        # one call, so that no kill leaves a part of it.
+        if source.recv_into(self._scratch[:size], size, socket.MSG_TRUNC) != size:
+            raise OSError("bytes that were peeked are gone")
         self._numbers[_TAKEN] = self.received
 
     # -- what else the next process must know --------------------------------------------------
