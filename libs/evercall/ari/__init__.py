@@ -1,5 +1,6 @@
 """Asterisk's REST interface (ARI): commands as data, events, and both over one WebSocket.
 
-`commands`, `events` and `protocol` are pure: no socket, no clock, no asyncio. `connection` is the
-thin IO shell around them. Reference: https://docs.asterisk.org, "Asterisk REST Interface (ARI)".
+All of it is pure: no socket, no clock, no asyncio. The IO around it is `asterisk_proxy`, the only
+process that speaks with Asterisk. Reference: https://docs.asterisk.org, "Asterisk REST Interface
+(ARI)".
 """
