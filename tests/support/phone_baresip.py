@@ -85,6 +85,11 @@ class Softphone:
         """What it says."""
         return self._folder / "baresip.log"
 
+    @property
+    def heard_file(self) -> Path:
+        """What it hears, as WAV."""
+        return self._folder / "heard.wav"
+
     async def start(self) -> "Softphone":
         """Return when it takes commands."""
         self._configure()
@@ -117,6 +122,7 @@ class Softphone:
             "user": self._user,
         }
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.heard_file.unlink(missing_ok=True)
         (self._folder / "config").write_text(_CONFIG.format_map(values))
         (self._folder / "accounts").write_text(_ACCOUNT.format_map(values))
 
@@ -190,12 +196,16 @@ class Softphone:
         except TimeoutError:
             raise AssertionError(f"no {kind!r} within {within} s: {self}") from None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a call has ended."""
+        return any(event.kind == "closed" for event in self.events)
+
     # -- ear -------------------------------------------------------------------------------
 
     def samples(self) -> Samples:
         """All that was heard in the present or last call, as far as it is written to the file."""
-        file = self._folder / "heard.wav"
-        data = file.read_bytes() if file.is_file() else b""
+        data = self.heard_file.read_bytes() if self.heard_file.is_file() else b""
         return read_wav(data) if len(data) > 44 else read_wav(_EMPTY_WAV)
 
     async def hears(self, frequency: float, within: float = 8.0, times: int = 1) -> Tone:

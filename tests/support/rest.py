@@ -228,7 +228,7 @@ async def call_timeline(customer: Customer, call: Json) -> str:
     source, destination = call["source"]["target"], call["destination"]["target"]
     lines = [f"call {call['id']} {call['direction']} {source} -> {destination}: {call['status']}"]
     moments = [(call[f"tm_{name}"], name) for name in _MOMENTS]
-    lines += [f"  {_clock(at)}  {name}" for at, name in moments if at]
+    lines += [f"  {clock(at)}  {name}" for at, name in moments if at]
     if call["status"] == ENDED:
         lines[-1] += f" ({call['hangup_reason']}, by {call['hangup_by']})"
     elif call["action"]:
@@ -242,11 +242,11 @@ def _flow_lines(flow: Json) -> list[str]:
     lines = [f"  flow {flow['status']} {flow.get('end_reason', '')}".rstrip()]
     executed: Sequence[Json] = flow["executed_actions"]
     for step in executed:
-        when = _clock(step["tm_execute"]) if step.get("tm_execute") else " " * 12
+        when = clock(step["tm_execute"]) if step.get("tm_execute") else " " * 12
         lines.append(f"  {when}  {step['type']} {step['option'] or ''}".rstrip())
     return lines + [f"  fault: {fault['message']}" for fault in flow.get("faults", [])]
 
 
-def _clock(timestamp: str) -> str:
+def clock(timestamp: str) -> str:
     """Hours to milliseconds of an ISO timestamp."""
     return timestamp.partition("T")[2][:12]
