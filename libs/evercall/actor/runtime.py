@@ -5,9 +5,12 @@ One loop per process works off all shards that the process owns:
     take all that has arrived (at most 512 messages, no waiting for more)
     claim shards that are new here, load actors that are not in memory
     decide on each message in order                         (`turn`)
+    where nobody waits for what came of it, hold it for a moment: the next batch takes it along
     write all changes in one statement                      (`store`)
     send commands, requests and replies, grouped; publish the outbox
     ack the batch with one frame
+
+Holding costs nothing but the moment: what is held is not acked, so a crash brings it again.
 
 Which replica owns a shard is the broker's choice: each shard is a quorum queue with a single active
 consumer, and each replica consumes all of them with the priority `hash(replica, shard)`. A `probe` message
@@ -67,6 +70,8 @@ from evercall.store.database import Database, is_unavailable
 log = get_logger(__name__)
 
 BATCH = 512
+HOLD = 0.05
+"""Seconds that changes wait for company when no command, question or reply came of them."""
 PREFETCH = 256
 PROBE = "probe"
 PROBE_INTERVAL = 2.0
@@ -116,6 +121,22 @@ class Inner:
 Item = Delivered | Inner
 
 
+@dataclass(slots=True)
+class Held:
+    """What was decided on and is not committed yet."""
+
+    items: list[Item] = field(default_factory=list)
+    generations: dict[int, int] = field(default_factory=dict)
+    message_ids: dict[int, list[str]] = field(default_factory=dict)
+    changed: dict[UUID, Actor[Any]] = field(default_factory=dict)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    until: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it has waited long enough."""
+        return self.until is not None and (now >= self.until or len(self.items) >= BATCH)
+
+
 class ActorRuntime:
     """Runs the actors of one service in this process."""
 
@@ -151,6 +172,7 @@ class ActorRuntime:
         self._shards: dict[int, Shard] = {}
         self._arrived: deque[Item] = deque()
         self._wake = asyncio.Event()
+        self._held = Held()
         self._heap: list[tuple[datetime, UUID, str]] = []
         self._published: list[UUID] = []
         self._stopping = False
@@ -229,11 +251,15 @@ class ActorRuntime:
     async def _run(self) -> None:
         while not self._stopping:
             items = await self._take()
-            if items:
+            if items or self._held.is_due(_now()):
                 await self._handle(items)
         self._idle.set()
 
     async def _take(self) -> list[Item]:
+        # The first messages arrive while the session is still being set up: what came of them could
+        # not be sent yet.
+        if not self._bus.connected and not await self._bus.wait_connected(RETRY_DELAY):
+            return []
         self._take_due()
         if not self._arrived:
             await self._sleep()
@@ -245,13 +271,15 @@ class ActorRuntime:
     async def _sleep(self) -> None:
         """Waits for a message, the next timer, or the moment to tidy up the outbox."""
         delay = 1.0 if self._published else 60.0
-        if self._heap:
-            delay = min(delay, (self._heap[0][0] - _now()).total_seconds())
+        for at in (self._heap[0][0] if self._heap else None, self._held.until):
+            if at is not None:
+                delay = min(delay, (at - _now()).total_seconds())
         try:
             async with asyncio.timeout(max(0.0, delay)):
                 await self._wake.wait()
         except TimeoutError:
-            await self._tidy_outbox()
+            if not self._held.items:
+                await self._tidy_outbox()
 
     async def _tidy_outbox(self) -> None:
         published, self._published = self._published, []
@@ -273,20 +301,28 @@ class ActorRuntime:
                 work = Work(owned.actors[actor].kind.name, actor, Due(name, at))
                 self._arrived.append(Inner(shard, work))
 
-    async def _handle(self, items: list[Item]) -> None:
-        """Works a batch off, whatever it takes: the messages are kept until they are handled."""
+    async def _handle(self, items: list[Item], *, alone: bool = False) -> None:
+        """Works a batch off, whatever it takes: the messages are kept until they are handled.
+
+        Args:
+            items: what has arrived; may be empty when what is held is due.
+            alone: hold nothing, so that a failure is this batch's own.
+        """
         while not self._stopping:
             try:
                 await self._claim_missing(items)
-                await self._work(items)
+                await self._work(items, alone=alone)
                 return
             except Fenced:
+                # Who holds a delivery that it has not acked is the broker's choice for that shard, so it
+                # claims the shard again. To give the messages back would lose their order: others
+                # are on their way here already.
+                items = self._held.items
                 FENCED.labels(self._world.service).inc()
-                log.warning("actor_fenced")
-                await self._return([*items, *self._arrived])
-                self._forget_everything()
-                return
+                log.info("actor_fenced")
+                self._forget_everything(keep_arrived=True)
             except Exception as error:
+                items = self._held.items or items
                 if not _waits_for_database(error):
                     await self._handle_refused(items, error)
                     return
@@ -299,39 +335,61 @@ class ActorRuntime:
         self._forget_everything(keep_arrived=True)
         if len(items) > 1:
             for item in items:
-                await self._handle([item])
+                await self._handle([item], alone=True)
             return
         log.error("actor_write_refused", exc_info=error)
-        await self._bury(items[0], error)
+        for item in items:
+            await self._bury(item, error)
         await self._ack(items)
 
-    async def _work(self, items: list[Item]) -> None:
-        actors: dict[UUID, Actor[Any]] = {}
-        # Taken now: the memory may be dropped while this batch waits for the database.
-        generations = {
-            shard: self._shards[shard].generation
-            for shard in sorted({item.shard for item in items})
-            if shard in self._shards
-        }
-        turn = Turn(self._world, _now(), actors, self._shards)
-        message_ids: dict[int, list[str]] = {}
-        works = self._works(items, message_ids, turn)
-        await self._decide(turn, works, actors)
-        batch = self._batch(turn, generations, message_ids)
-        if turn.changed or turn.outgoing.outbox:
-            with COMMIT.labels(self._world.service).time():
-                await self._store.commit(batch)
-            BATCHES.labels(self._world.service).inc()
-            self._remember(turn, message_ids)
+    async def _work(self, items: list[Item], *, alone: bool) -> None:
+        held = self._held
+        held.items.extend(items)
+        for item in items:
+            shard = self._shards.get(item.shard)
+            if shard is not None:
+                # Noted now: the memory may be dropped while this batch waits for the database.
+                held.generations[item.shard] = shard.generation
+        turn = Turn(self._world, _now(), {}, self._shards)
+        works = self._works(items, held.message_ids, turn)
+        await self._decide(turn, works)
+        held.changed.update(turn.changed)
+        held.outbox.extend(turn.outgoing.outbox)
+        self._remember(turn)
+        if held.until is None:
+            held.until = _now() + timedelta(seconds=HOLD)
+        if alone or turn.outgoing.is_awaited or held.is_due(_now()):
+            await self._finish(held, turn.outgoing)
+
+    async def _finish(self, held: Held, outgoing: Outgoing) -> None:
+        """Commits what is held, then sends and acks."""
+        published, self._published = self._published, []
+        if held.changed or held.outbox:
+            await self._commit(held, published)
         else:
-            self._published.extend(batch.published)
-            await self._store.check(batch.generations)
-        await self._send(turn.outgoing)
-        await self._ack(items)
+            self._published.extend(published)
+            await self._store.check(held.generations)
+        if self._held is held:
+            self._held = Held()
+        await self._send(outgoing)
+        self._put_out(held.outbox)
+        await self._ack(held.items)
 
-    async def _decide(self, turn: Turn, works: list[Work], actors: dict[UUID, Actor[Any]]) -> None:
+    async def _commit(self, held: Held, published: list[UUID]) -> None:
+        batch = Batch(
+            generations=dict(sorted(held.generations.items())),
+            message_ids=held.message_ids,
+            changed=list(held.changed.values()),
+            outbox=held.outbox,
+            published=published,
+        )
+        with COMMIT.labels(self._world.service).time():
+            await self._store.commit(batch)
+        BATCHES.labels(self._world.service).inc()
+
+    async def _decide(self, turn: Turn, works: list[Work]) -> None:
         while works:
-            await self._load(works, actors)
+            await self._load(works, turn.actors)
             turn.run(works)
             if turn.failed:
                 self._log_failures(turn)
@@ -348,9 +406,11 @@ class ActorRuntime:
             if work.actor in actors:
                 continue
             shard = self._shards.get(shard_of(work.actor, self._world.shards))
-            live = shard.actors.get(work.actor) if shard is not None else None
-            if live is not None:
-                actors[work.actor] = live
+            known = self._held.changed.get(work.actor)
+            if known is None and shard is not None:
+                known = shard.actors.get(work.actor)
+            if known is not None:
+                actors[work.actor] = known
             else:
                 missing[work.actor] = work.kind
         if not missing:
@@ -381,6 +441,7 @@ class ActorRuntime:
                 log.error("message_not_understood", type=incoming.type, exc_info=error)
                 turn.outgoing.outbox.append(self._letter(incoming, item.shard, error))
             if incoming.message_id and not repeated:
+                _see(shard, [incoming.message_id])
                 message_ids.setdefault(item.shard, []).append(incoming.message_id)
         return works
 
@@ -398,24 +459,8 @@ class ActorRuntime:
         heard = self._world.receive(body, LiveActors(shard.actors))
         return [Work(one.kind, one.actor, one.body, incoming.origin) for one in heard]
 
-    def _batch(
-        self, turn: Turn, generations: dict[int, int], message_ids: dict[int, list[str]]
-    ) -> Batch:
-        published, self._published = self._published, []
-        return Batch(
-            generations=generations,
-            message_ids=message_ids,
-            changed=list(turn.changed.values()),
-            outbox=turn.outgoing.outbox,
-            published=published,
-        )
-
-    def _remember(self, turn: Turn, message_ids: dict[int, list[str]]) -> None:
-        """Takes what was committed into memory."""
-        for shard, identifiers in message_ids.items():
-            owned = self._shards.get(shard)
-            if owned is not None:
-                _see(owned, identifiers)
+    def _remember(self, turn: Turn) -> None:
+        """Keeps live actors in memory. Should the commit fail, all memory is dropped."""
         for actor in turn.changed.values():
             owned = self._shards.get(shard_of(actor.id, self._world.shards))
             if owned is None:
@@ -452,13 +497,14 @@ class ActorRuntime:
             turn.resend(actor)
             for name, at in actor.timers.items():
                 heapq.heappush(self._heap, (at, actor.id, name))
-        turn.outgoing.outbox.extend(claim.outbox)
         await self._send(turn.outgoing)
+        self._put_out(claim.outbox)
 
     def _forget_everything(self, *, keep_arrived: bool = False) -> None:
         """Back to an empty memory. What arrived on a lost connection comes again."""
         if not keep_arrived:
             self._arrived.clear()
+        self._held = Held()
         self._shards.clear()
         self._heap.clear()
         self._published.clear()
@@ -478,8 +524,10 @@ class ActorRuntime:
         except Unavailable:
             # The session is gone: all memory is dropped with it, and what waits is sent again.
             log.debug("actor_send_failed")
-        if outgoing.outbox:
-            self._tasks.start("outbox", self._publish(outgoing.outbox))
+
+    def _put_out(self, rows: Sequence[OutboxRow]) -> None:
+        if rows:
+            self._tasks.start("outbox", self._publish(rows))
 
     async def _send_commands(self, asterisk_id: str, commands: list[AriCommand]) -> None:
         message = AsteriskCommands(commands=commands)
@@ -545,12 +593,6 @@ class ActorRuntime:
         last = _last_delivered(items, self._channel)
         if last is not None:
             await _quietly(last.channel.basic_ack(last.incoming.delivery_tag, True, wait=False))
-
-    async def _return(self, items: Iterable[Item]) -> None:
-        last = _last_delivered(items, self._channel)
-        if last is not None:
-            tag = last.incoming.delivery_tag
-            await _quietly(last.channel.basic_nack(tag, True, requeue=True, wait=False))
 
     async def _bury(self, item: Item, error: Exception) -> None:
         if isinstance(item, Inner):

@@ -83,6 +83,11 @@ class Outgoing:
     replies: list[tuple[Origin, bytes, bool]] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for this: an Asterisk, a service, a caller."""
+        return bool(self.commands or self.asks or self.replies)
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -132,7 +137,7 @@ class Turn:
     ) -> None:
         self._world = world
         self._now = now
-        self._actors = actors
+        self.actors = actors
         self._owned = owned
         self._local: deque[Work] = deque()
         self.changed: dict[UUID, Actor[Any]] = {}
@@ -164,11 +169,11 @@ class Turn:
             self._send_pending(actor, key, pending)
 
     def _take(self, work: Work) -> None:
-        if work.actor not in self._actors:
+        if work.actor not in self.actors:
             self.unloaded.append(work)
             return
         work.attempts += 1
-        actor = self._actors[work.actor]
+        actor = self.actors[work.actor]
         try:
             self._decide(actor, work)
         except PlatformError as error:
@@ -339,7 +344,7 @@ class Turn:
     def _bury(self, work: Work, error: Exception) -> None:
         self._refuse(work, Internal("internal", "The message could not be handled"))
         letter = dead_letter(self._world.service, work, error)
-        actor = self._actors[work.actor]
+        actor = self.actors[work.actor]
         self._put_out(actor, topology.DEAD, "", "dead_letter", encode(letter))
 
 

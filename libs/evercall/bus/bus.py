@@ -69,6 +69,15 @@ class Bus:
         """Whether the broker can be reached now."""
         return self._connection.connected
 
+    async def wait_connected(self, seconds: float) -> bool:
+        """Waits for the broker, at most so long; returns whether it is there."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._connection.ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def run(self) -> None:
         """Keeps the connection until `close`."""
         await self._connection.add(self._setup)

@@ -83,6 +83,7 @@ class Connection:
         self._lost: list[Callable[[], None]] = []
         self._closing = asyncio.Event()
         self.session: Session | None = None
+        self.ready = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -139,6 +140,7 @@ class Connection:
                 await session.close()
             return None
         self.session = session
+        self.ready.set()
         CONNECTS.inc()
         log.info("bus_connected")
         return session
@@ -146,6 +148,7 @@ class Connection:
     async def _until_over(self, session: Session) -> None:
         await session.ended.wait()
         self.session = None
+        self.ready.clear()
         for callback in self._lost:
             callback()
         if not self._closing.is_set():

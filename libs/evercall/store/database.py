@@ -63,6 +63,11 @@ def _check_alive(_: Any, entry: ConnectionPoolEntry, __: Any) -> None:
         raise DisconnectionError("the connection was lost")
 
 
+async def _leave_as_it_is(_: object) -> None:
+    """Nobody here changes a session's settings, so the pool need not reset them: that was a round trip
+    at every return of a connection, 150 µs of CPU instead of 29 for a trivial query."""
+
+
 class Database:
     """Connections to one PostgreSQL database."""
 
@@ -116,7 +121,11 @@ class Database:
         try:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    self._url, min_size=1, max_size=self._size, command_timeout=COMMAND_TIMEOUT
+                    self._url,
+                    min_size=1,
+                    max_size=self._size,
+                    command_timeout=COMMAND_TIMEOUT,
+                    reset=_leave_as_it_is,
                 )
             async with asyncio.timeout(5.0):
                 await self._pool.fetchval("SELECT 1")
