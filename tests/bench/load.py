@@ -5,6 +5,7 @@ balancers pin. SIPp sends back the audio that it hears, so media flows both ways
 """
 
 import csv
+import secrets
 import socket
 import subprocess
 import time
@@ -191,6 +192,10 @@ def _command(lab: Lab, load: Load, folder: Path, control: str) -> list[str]:
     }
     argv = ["sipp", load.target, "-nostdin", "-rtp_echo"]
     argv += ["-trace_stat", "-trace_rtt", "-trace_screen", "-trace_err"]
+    # Inside its own process namespace SIPp has the same process id every time: what it makes of that is
+    # not unique from load to load, and servers remember calls and transactions for some seconds.
+    run = secrets.token_hex(4)
+    argv += ["-cid_str", f"%u-{run}@%s", "-key", "run", run]
     argv += ["-key", "user", load.user, "-key", "domain", load.domain]
     for option, value in values.items():
         argv += [option, str(value)]
@@ -269,5 +274,5 @@ def echoed_packets(screen: str) -> int:
 
 def _first_error(file: Path) -> str:
     lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
-    found = [line for line in lines if line and not line.startswith("The following events")]
+    found = [line for line in lines if line[:2] == "20" and "Discarding message" not in line]
     return found[0].split(": ", 1)[-1][:160] if found else "no reason given"

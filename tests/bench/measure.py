@@ -14,6 +14,9 @@ from tests.bench.search import RateSearch
 SETTLE_SECONDS = 2.5
 """After the last call: outboxes are tidied and media ports given back."""
 
+RECOVERY_SECONDS = 10.0
+"""After a rate that was too high, before the next is tried: repetitions of BYE and INVITE die away."""
+
 NOISE_CORES = 0.15
 """Programs that are not the lab's may use this much before the report mentions it."""
 
@@ -90,5 +93,7 @@ def highest_rate(
         result.faults += check(result.completed + result.failed)
         tried.append(result)
         steps.report(rate, held=not result.faults)
+        if result.faults:
+            time.sleep(RECOVERY_SECONDS)
         say(f"{rate:g} calls/s: {'; '.join(result.faults) or 'held'}")
     return steps.held, tried
