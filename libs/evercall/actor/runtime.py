@@ -25,7 +25,7 @@ import asyncio
 import hashlib
 import heapq
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Union
@@ -33,8 +33,6 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from aiormq.abc import DeliveredMessage
-from aiormq.channel import Channel
 from prometheus_client import Counter, Gauge, Histogram
 
 from evercall.actor.model import Actor, ActorKind, Answered, Failed, PendingAsk
@@ -54,7 +52,8 @@ from evercall.actor.turn import (
     class_at,
 )
 from evercall.bus import topology
-from evercall.bus.bus import Bus
+from evercall.bus.amqp import Channel, Delivery
+from evercall.bus.bus import Bus, Letter
 from evercall.bus.connection import BROKER_ERRORS, Session
 from evercall.bus.envelope import ANSWER, ERROR, Incoming, Origin, encode, properties, tag_of
 from evercall.contracts.asterisk import AriCommand, AsteriskCommands
@@ -199,7 +198,7 @@ class ActorRuntime:
     async def _consume(self, session: Session) -> None:
         channel = await session.channel()
         self._channel = channel
-        await channel.basic_qos(prefetch_count=PREFETCH)
+        await channel.prefetch(PREFETCH)
         for service in self._services:
             for shard in range(self._world.shards):
                 key = topology.shard_key(service, shard)
@@ -207,10 +206,10 @@ class ActorRuntime:
         for shard in range(self._world.shards):
             key = topology.shard_key(self._world.service, shard)
             arguments: dict[str, Any] = {"x-priority": priority(self._instance, shard)}
-            await channel.basic_consume(key, self._consumer(shard, channel), arguments=arguments)
+            await channel.consume(key, self._consumer(shard, channel), arguments=arguments)
 
-    def _consumer(self, shard: int, channel: Channel) -> Any:
-        async def consume(message: DeliveredMessage) -> None:
+    def _consumer(self, shard: int, channel: Channel) -> Callable[[Delivery], None]:
+        def consume(message: Delivery) -> None:
             if self._channel is channel:
                 self._arrived.append(Delivered(shard, Incoming.of(message), channel))
                 self._wake.set()
@@ -340,7 +339,7 @@ class ActorRuntime:
         log.error("actor_write_refused", exc_info=error)
         for item in items:
             await self._bury(item, error)
-        await self._ack(items)
+        self._ack(items)
 
     async def _work(self, items: list[Item], *, alone: bool) -> None:
         held = self._held
@@ -373,7 +372,7 @@ class ActorRuntime:
             self._held = Held()
         await self._send(outgoing)
         self._put_out(held.outbox)
-        await self._ack(held.items)
+        self._ack(held.items)
 
     async def _commit(self, held: Held, published: list[UUID]) -> None:
         batch = Batch(
@@ -568,37 +567,34 @@ class ActorRuntime:
         self._wake.set()
 
     async def _publish(self, rows: Sequence[OutboxRow]) -> None:
-        results = await asyncio.gather(*(self._publish_one(row) for row in rows))
-        if all(results):
+        if await self._bus.publish_all([_letter_of(row) for row in rows]):
             self._published.extend(row.id for row in rows)
+            dead = sum(row.exchange == topology.DEAD for row in rows)
+            DEAD.labels(self._world.service).inc(dead)
             return
         # A session that is gone has dropped the memory already; one that only fails to confirm must
         # not keep the messages for itself.
         if self._bus.connected:
             self._forget_everything(keep_arrived=True)
 
-    async def _publish_one(self, row: OutboxRow) -> bool:
-        headers = properties(row.type, message_id=row.id.hex)
-        try:
-            await self._bus.publish_raw(row.exchange, row.routing_key, row.body, headers)
-        except (Unavailable, TimeoutError):
-            return False
-        if row.exchange == topology.DEAD:
-            DEAD.labels(self._world.service).inc()
-        return True
-
     # -- acks ----------------------------------------------------------------------------------
 
-    async def _ack(self, items: Iterable[Item]) -> None:
+    def _ack(self, items: Iterable[Item]) -> None:
         last = _last_delivered(items, self._channel)
-        if last is not None:
-            await _quietly(last.channel.basic_ack(last.incoming.delivery_tag, True, wait=False))
+        if last is None:
+            return
+        try:
+            last.channel.ack(last.incoming.delivery_tag, multiple=True)
+        except BROKER_ERRORS:
+            # A channel that is gone needs no ack: the broker delivers again.
+            log.debug("ack_not_sent")
 
     async def _bury(self, item: Item, error: Exception) -> None:
         if isinstance(item, Inner):
             return
         row = self._letter(item.incoming, item.shard, error)
-        await self._publish_one(row)
+        if await self._bus.publish_all([_letter_of(row)]):
+            DEAD.labels(self._world.service).inc()
 
     def _letter(self, incoming: Incoming, shard: int, error: Exception) -> OutboxRow:
         letter = DeadLetter(
@@ -616,6 +612,11 @@ class ActorRuntime:
             type="dead_letter",
             body=encode(letter),
         )
+
+
+def _letter_of(row: OutboxRow) -> Letter:
+    headers = properties(row.type, message_id=row.id.hex)
+    return Letter(row.exchange, row.routing_key, headers, row.body)
 
 
 def priority(instance: str, shard: int) -> int:
@@ -638,14 +639,6 @@ def _see(shard: Shard, identifiers: Iterable[str]) -> None:
 def _last_delivered(items: Iterable[Item], channel: Channel | None) -> Delivered | None:
     delivered = [item for item in items if isinstance(item, Delivered) and item.channel is channel]
     return delivered[-1] if delivered else None
-
-
-async def _quietly(sent: Coroutine[Any, Any, None]) -> None:
-    """A channel that is gone needs no ack: the broker delivers again."""
-    try:
-        await sent
-    except BROKER_ERRORS:
-        log.debug("ack_not_sent")
 
 
 _PASSING = (

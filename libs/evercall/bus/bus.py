@@ -5,20 +5,18 @@ at once and not after a time-out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, Union
 from uuid import UUID
 
 import msgspec
-from aiormq import spec
-from aiormq.abc import DeliveredMessage
-from aiormq.channel import Channel
-from aiormq.exceptions import PublishError
 from prometheus_client import Counter
 
 from evercall.bus import topology
+from evercall.bus.amqp import Channel, Delivery, Unroutable
 from evercall.bus.calls import OpenRequests
 from evercall.bus.connection import BROKER_ERRORS, Connection, Session, Setup
 from evercall.bus.envelope import (
@@ -33,6 +31,7 @@ from evercall.bus.envelope import (
     properties,
     tag_of,
 )
+from evercall.bus.wire import Properties
 from evercall.contracts.base import Message, Request, ResourceEvent
 from evercall.contracts.ids import shard_of
 from evercall.service import errors
@@ -44,6 +43,17 @@ Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 PUBLISH_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that is ready to be published."""
+
+    exchange: str
+    routing_key: str
+    properties: Properties
+    body: bytes
+
 
 log = get_logger(__name__)
 
@@ -59,6 +69,7 @@ class Bus:
         self._connection.on_lost(self._fail_open_requests)
         self._shards = shards
         self._open = OpenRequests()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._confirmed: Channel | None = None
         self._fast: Channel | None = None
 
@@ -108,7 +119,7 @@ class Bus:
         self._confirmed = await session.channel(confirms=True)
         self._fast = await session.channel()
         await topology.declare(self._fast)
-        await self._confirmed.basic_consume(DIRECT_REPLY_TO, self._answered, no_ack=True)
+        await self._confirmed.consume(DIRECT_REPLY_TO, self._answered, no_ack=True)
 
     # -- saying --------------------------------------------------------------------------------
 
@@ -191,15 +202,22 @@ class Bus:
         headers = properties(tag_of(message), message_id=new_id().hex, persistent=False)
         await self.send(topology.FARM, key, encode(message), headers)
 
-    async def publish_raw(
-        self, exchange: str, key: str, body: bytes, headers: spec.Basic.Properties
-    ) -> None:
-        """Publishes what the outbox holds; returns when the broker has it safe."""
-        await self._publish(exchange, key, body, headers, mandatory=False)
+    async def publish_all(self, letters: Sequence[Letter]) -> bool:
+        """Publishes what the outbox holds, in order; returns whether the broker has all of it safe."""
+        channel = self._confirmed
+        if channel is None or not self.connected or not letters:
+            return not letters
+        try:
+            confirms = [
+                channel.publish(letter.exchange, letter.routing_key, letter.properties, letter.body)
+                for letter in letters
+            ]
+        except BROKER_ERRORS:
+            return False
+        done, _ = await asyncio.wait(confirms, timeout=PUBLISH_TIMEOUT)
+        return len(done) == len(confirms) and not any(confirm.exception() for confirm in done)
 
-    async def send(
-        self, exchange: str, key: str, body: bytes, headers: spec.Basic.Properties
-    ) -> None:
+    async def send(self, exchange: str, key: str, body: bytes, headers: Properties) -> None:
         """Publishes without a confirm: for what is repeated anyway when it is lost.
 
         Raises:
@@ -209,9 +227,7 @@ class Bus:
         if channel is None or not self.connected:
             raise _broker_unavailable()
         try:
-            await channel.basic_publish(
-                body, exchange=exchange, routing_key=key, properties=headers, wait=False
-            )
+            channel.send(exchange, key, headers, body)
         except BROKER_ERRORS as error:
             raise _broker_unavailable() from error
 
@@ -231,7 +247,7 @@ class Bus:
         exchange: str,
         key: str,
         body: bytes,
-        headers: spec.Basic.Properties,
+        headers: Properties,
         *,
         mandatory: bool = True,
     ) -> None:
@@ -239,17 +255,11 @@ class Bus:
         if channel is None or not self.connected:
             raise _broker_unavailable()
         try:
-            await channel.basic_publish(
-                body,
-                exchange=exchange,
-                routing_key=key,
-                properties=headers,
-                mandatory=mandatory,
-                timeout=PUBLISH_TIMEOUT,
-            )
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                await channel.publish(exchange, key, headers, body, mandatory=mandatory)
         except TimeoutError:
             raise
-        except PublishError:
+        except Unroutable:
             raise errors.Unavailable(
                 "service_unavailable", "Nobody serves this now", details={"service": key}
             ) from None
@@ -259,8 +269,8 @@ class Bus:
     def _shard(self, actor: UUID) -> int:
         return shard_of(actor, self._shards)
 
-    async def _answered(self, message: DeliveredMessage) -> None:
-        incoming = Incoming.of(message)
+    def _answered(self, delivery: Delivery) -> None:
+        incoming = Incoming.of(delivery)
         correlation = incoming.correlation_id or ""
         if incoming.type == ERROR:
             self._open.fail(correlation, errors.from_data(decode_error(incoming.body)))
@@ -281,26 +291,33 @@ class Bus:
         async def setup(session: Session) -> None:
             channel = await session.channel()
             await topology.declare_queue(channel, service, topology.SERVICE_ARGUMENTS)
-            await channel.basic_qos(prefetch_count=prefetch)
-            handle = partial(self._serve_one, channel, decoder.decode, handlers)
-            await channel.basic_consume(service, handle)
+            await channel.prefetch(prefetch)
+
+            def hear(delivery: Delivery) -> None:
+                self._start(self._serve_one(decoder.decode, handlers, delivery))
+
+            await channel.consume(service, hear)
 
         await self.attach(setup)
 
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _serve_one(
         self,
-        channel: Channel,
         decode: Callable[[bytes], Any],
         handlers: Mapping[type[Request[Any]], Handler],
-        message: DeliveredMessage,
+        delivery: Delivery,
     ) -> None:
-        incoming = Incoming.of(message)
+        incoming = Incoming.of(delivery)
         body, error = await _answer(incoming, decode, handlers)
         REQUESTS.labels(incoming.type, "error" if error else "ok").inc()
         try:
             if incoming.origin is not None:
                 await self.reply(incoming.origin, body, error=error)
-            await channel.basic_ack(incoming.delivery_tag, wait=False)
+            delivery.channel.ack(delivery.delivery_tag)
         except (errors.Unavailable, *BROKER_ERRORS):
             log.debug("answer_not_sent", type=incoming.type)
 
@@ -336,25 +353,22 @@ class Bus:
         session: Session,
     ) -> None:
         channel = await session.channel()
-        if queue is None:
-            declared = await channel.queue_declare("", exclusive=True, auto_delete=True)
-            name = declared.queue or ""
-        else:
-            name = queue
-            await channel.queue_declare(name, durable=True, arguments=topology.SERVICE_ARGUMENTS)
+        name = queue or await channel.declare_own_queue()
+        if queue is not None:
+            await channel.declare_queue(queue, topology.SERVICE_ARGUMENTS)
         for key in keys:
-            await channel.queue_bind(name, exchange, routing_key=key)
-        await channel.basic_qos(prefetch_count=64)
+            await channel.bind(name, exchange, key)
+        await channel.prefetch(64)
 
-        async def handle(message: DeliveredMessage) -> None:
-            try:
-                await handler(decode(message.body))
-            except Exception:
-                FAILURES.labels(message.header.properties.message_type or "").inc()
-                log.exception("event_handler_failed")
-            await channel.basic_ack(message.delivery_tag or 0, wait=False)
+        async def hear(messages: list[Any]) -> None:
+            for message in messages:
+                try:
+                    await handler(message)
+                except Exception:
+                    FAILURES.labels(type(message).__name__).inc()
+                    log.exception("event_handler_failed")
 
-        await channel.basic_consume(name, handle)
+        await self._work_off(session, channel, name, decode, hear)
 
     async def consume(
         self,
@@ -371,45 +385,60 @@ class Bus:
         async def setup(session: Session) -> None:
             channel = await session.channel()
             await topology.declare_queue(channel, queue_key, topology.SERVICE_ARGUMENTS)
-            await channel.basic_qos(prefetch_count=prefetch)
-            arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-            worker = asyncio.get_running_loop().create_task(
-                _work_off(session, channel, arrived, decode, handler)
-            )
-            channel.closing.add_done_callback(lambda _: worker.cancel())
-            await channel.basic_consume(queue_key, arrived.put)
+            await channel.prefetch(prefetch)
+            await self._work_off(session, channel, queue_key, decode, handler)
 
         await self.attach(setup)
+
+    async def _work_off(
+        self,
+        session: Session,
+        channel: Channel,
+        queue: str,
+        decode: Callable[[bytes], Any],
+        handler: Callable[[list[Any]], Awaitable[None]],
+    ) -> None:
+        arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._start(_work_off(session, arrived, decode, handler))
+        await channel.consume(queue, arrived.put_nowait)
 
 
 async def _work_off(
     session: Session,
-    channel: Channel,
-    arrived: "asyncio.Queue[DeliveredMessage]",
+    arrived: "asyncio.Queue[Delivery]",
     decode: Callable[[bytes], Any],
     handler: Callable[[list[Any]], Awaitable[None]],
 ) -> None:
+    """Hands over all that has arrived, in order, and acks it; until the session ends."""
+    ended = asyncio.ensure_future(session.ended.wait())
     try:
-        while True:
-            batch = [await arrived.get()]
+        while not session.ended.is_set():
+            first = asyncio.ensure_future(arrived.get())
+            await asyncio.wait((first, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                first.cancel()
+                return
+            batch = [first.result()]
             while not arrived.empty():
                 batch.append(arrived.get_nowait())
-            messages = _decode_all(batch, decode)
-            await handler(messages)
-            tag = batch[-1].delivery_tag or 0
-            await channel.basic_ack(tag, multiple=True, wait=False)
+            await handler(_decode_all(batch, decode))
+            batch[-1].channel.ack(batch[-1].delivery_tag, multiple=True)
+    except BROKER_ERRORS:
+        log.debug("consumer_interrupted")
     except Exception:
         log.exception("consumer_failed")
         await session.close()
+    finally:
+        ended.cancel()
 
 
-def _decode_all(batch: list[DeliveredMessage], decode: Callable[[bytes], Any]) -> list[Any]:
+def _decode_all(batch: list[Delivery], decode: Callable[[bytes], Any]) -> list[Any]:
     messages = []
     for message in batch:
         try:
             messages.append(decode(message.body))
         except msgspec.DecodeError:
-            FAILURES.labels(message.header.properties.message_type or "").inc()
+            FAILURES.labels(message.properties.type).inc()
             log.exception("message_not_understood", routing_key=message.routing_key)
     return messages
 

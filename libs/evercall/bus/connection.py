@@ -1,20 +1,14 @@
-"""One supervised AMQP connection.
-
-aiormq's plain connection with a supervisor of ours: after a loss everything that was set up on the old
-connection is set up again, in the same order, by the same code. (A robust connection does not restore a
-direct reply-to consumer, and a request then waits for ever.)
+"""One supervised AMQP connection: after a loss everything that was set up on the old connection is set up
+again, in the same order, by the same code.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import cast
 
-import aiormq
-from aiormq.abc import AbstractConnection
-from aiormq.channel import Channel
 from prometheus_client import Counter
 
+from evercall.bus.amqp import AmqpConnection, Closed, Refused, connect
 from evercall.service.logging import get_logger
 
 log = get_logger(__name__)
@@ -24,53 +18,15 @@ FIRST_DELAY = 0.1
 LAST_DELAY = 2.0
 HEARTBEAT = 10
 
-Setup = Callable[["Session"], Awaitable[None]]
-BROKER_ERRORS = (
-    aiormq.exceptions.AMQPError,
-    aiormq.exceptions.ChannelInvalidStateError,
-    asyncio.InvalidStateError,
-    OSError,
-    TimeoutError,
-)
-"""What aiormq raises while the broker goes away. Two of them are no AMQPError."""
+Session = AmqpConnection
+"""One life of the connection."""
+
+Setup = Callable[[Session], Awaitable[None]]
+
+BROKER_ERRORS = (OSError, TimeoutError, Closed, Refused)
+"""What may be raised while the broker is away, or goes away."""
 
 CONNECTS = Counter("evercall_bus_connects_total", "Connections made to the broker")
-
-
-class Session:
-    """One life of the connection. A channel that closes ends the session: half a session is none."""
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        self.ended = asyncio.Event()
-        connection.closing.add_done_callback(self._end)
-
-    def _end(self, closing: "asyncio.Future[object]") -> None:
-        if not closing.cancelled():
-            closing.exception()
-        self.ended.set()
-
-    async def channel(self, *, confirms: bool = False) -> Channel:
-        """Opens a channel.
-
-        Raises:
-            ConnectionError: the connection is gone (aiormq says so by a plain RuntimeError).
-        """
-        try:
-            opened = await self._connection.channel(publisher_confirms=confirms)
-        except RuntimeError as error:
-            raise ConnectionError(str(error)) from error
-        channel = cast("Channel", opened)
-        channel.closing.add_done_callback(self._end)
-        return channel
-
-    async def close(self) -> None:
-        """Closes the connection, whatever is left of it."""
-        try:
-            async with asyncio.timeout(1.0):
-                await self._connection.close()
-        except BROKER_ERRORS:
-            log.debug("bus_close_failed", exc_info=True)
 
 
 class Connection:
@@ -127,11 +83,7 @@ class Connection:
         session = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await aiormq.connect(
-                    f"{self._url}?heartbeat={HEARTBEAT}",
-                    client_properties={"connection_name": self._name},
-                )
-                session = Session(connection)
+                session = await connect(self._url, self._name, HEARTBEAT)
                 for setup in self._setups:
                     await setup(session)
         except BROKER_ERRORS as error:

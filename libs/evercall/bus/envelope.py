@@ -15,16 +15,14 @@ from typing import Any, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
-from aiormq import spec
-from aiormq.abc import DeliveredMessage
 
+from evercall.bus.amqp import Delivery
+from evercall.bus.wire import Properties
 from evercall.contracts.base import ErrorData, Request
 from evercall.service.errors import PlatformError
 
 ANSWER = "answer"
 ERROR = "error"
-PERSISTENT = 2
-TRANSIENT = 1
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
@@ -54,19 +52,18 @@ class Incoming:
     delivery_tag: int
 
     @classmethod
-    def of(cls, message: DeliveredMessage) -> "Incoming":
+    def of(cls, delivery: Delivery) -> "Incoming":
         """Reads a delivery."""
-        properties = message.header.properties
-        correlation = properties.correlation_id
-        reply_to = properties.reply_to
+        properties = delivery.properties
+        correlation, reply_to = properties.correlation_id, properties.reply_to
         return cls(
-            type=properties.message_type or "",
-            body=message.body,
-            message_id=properties.message_id or "",
-            routing_key=message.routing_key or "",
+            type=properties.type,
+            body=delivery.body,
+            message_id=properties.message_id,
+            routing_key=delivery.routing_key,
             origin=Origin(reply_to, correlation) if reply_to else None,
             correlation_id=correlation,
-            delivery_tag=message.delivery_tag or 0,
+            delivery_tag=delivery.delivery_tag,
         )
 
 
@@ -83,18 +80,15 @@ def properties(
     correlation_id: str | None = None,
     expires: timedelta | None = None,
     persistent: bool = True,
-    headers: dict[str, Any] | None = None,
-) -> spec.Basic.Properties:
+) -> Properties:
     """AMQP properties of a message of the type `kind`."""
-    return spec.Basic.Properties(
-        content_type="application/json",
-        message_type=kind,
+    return Properties(
+        type=kind,
         message_id=message_id,
         reply_to=origin.reply_to if origin else None,
         correlation_id=origin.correlation_id if origin else correlation_id,
         expiration=str(max(1, int(expires.total_seconds() * 1000))) if expires else None,
-        delivery_mode=PERSISTENT if persistent else TRANSIENT,
-        headers=headers,
+        persistent=persistent,
     )
 
 

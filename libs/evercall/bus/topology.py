@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aiormq.channel import Channel
+from evercall.bus.amqp import Channel
 
 RPC = "evercall.rpc"
 """Direct exchange: `<service>`, `<service>.shard.<n>`, `asterisk.<asterisk_id>`."""
@@ -39,15 +39,15 @@ def asterisk_key(asterisk_id: str) -> str:
 
 async def declare(channel: Channel) -> None:
     """Declares what everybody uses. Harmless when it exists."""
-    await channel.exchange_declare(RPC, exchange_type="direct", durable=True)
-    await channel.exchange_declare(EVENTS, exchange_type="topic", durable=True)
-    await channel.exchange_declare(FARM, exchange_type="topic", durable=True)
-    await channel.exchange_declare(DEAD, exchange_type="fanout", durable=True)
-    await channel.queue_declare(DEAD, durable=True, arguments=SERVICE_ARGUMENTS)
-    await channel.queue_bind(DEAD, DEAD)
+    await channel.declare_exchange(RPC, "direct")
+    await channel.declare_exchange(EVENTS, "topic")
+    await channel.declare_exchange(FARM, "topic")
+    await channel.declare_exchange(DEAD, "fanout")
+    await channel.declare_queue(DEAD, SERVICE_ARGUMENTS)
+    await channel.bind(DEAD, DEAD)
 
 
 async def declare_queue(channel: Channel, key: str, arguments: dict[str, Any]) -> None:
     """Declares the durable queue `key` and binds it to `evercall.rpc` under its own name."""
-    await channel.queue_declare(key, durable=True, arguments=arguments)
-    await channel.queue_bind(key, RPC, routing_key=key)
+    await channel.declare_queue(key, arguments)
+    await channel.bind(key, RPC, key)

@@ -41,6 +41,8 @@ class Process(Generic[S]):
         self.tasks = Tasks(self.stopping)
         self.readiness = Readiness()
         self._stop_callbacks = StopCallbacks()
+        self._composed = False
+        self.readiness.add("composed", lambda: self._composed)
 
     def on_stop(self, callback: StopCallback) -> None:
         """Registers what is to be done at the stop; last registered, first done."""
@@ -74,6 +76,7 @@ class Process(Generic[S]):
         app = health_app(self.name, self.version, self.readiness)
         await http.serve(self, app, self.settings.health_listen, "health")
         await compose(self)
+        self._composed = True
         log.info("service_started", version=self.version)
         await self.stopping.wait()
         await self._stop_callbacks.run()

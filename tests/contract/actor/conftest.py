@@ -125,7 +125,7 @@ def _delete_queues(name: str):  # type: ignore[no-untyped-def]
     async def delete(session: Session) -> None:
         channel = await session.channel()
         for shard in range(SHARDS):
-            await channel.queue_delete(topology.shard_key(name, shard))
-        await channel.queue_delete(f"{name}_doubler")
+            await channel.delete_queue(topology.shard_key(name, shard))
+        await channel.delete_queue(f"{name}_doubler")
 
     return delete

@@ -7,12 +7,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from aiormq import spec
-from aiormq.abc import DeliveredMessage
 
 from evercall.actor.store import ActorStore, Batch, Fenced, OutboxRow
 from evercall.bus import topology
+from evercall.bus.amqp import Delivery
+from evercall.bus.bus import Letter
 from evercall.bus.connection import Session
+from evercall.bus.wire import Properties
 from evercall.contracts.asterisk import AsteriskCommands
 from evercall.contracts.base import ResourceEvent
 from evercall.contracts.ids import shard_of
@@ -163,8 +164,8 @@ async def test_a_question_whose_answer_never_came_is_asked_again_by_the_next_own
     await service.start("two")
     async with asyncio.timeout(15):
         message = await asked.get()
-    assert message.header.properties.message_type == "double"
-    assert message.header.properties.correlation_id == f"ledger/{ledger}/double-1"
+    assert message.properties.type == "double"
+    assert message.properties.correlation_id == f"ledger/{ledger}/double-1"
 
 
 async def test_a_command_is_repeated_until_it_is_settled(service: Service) -> None:
@@ -183,21 +184,21 @@ async def test_a_command_is_repeated_until_it_is_settled(service: Service) -> No
     assert await _keys(commands, 1) == ["play"]
 
 
-async def _listen(service: Service, key: str) -> "asyncio.Queue[DeliveredMessage]":
+async def _listen(service: Service, key: str) -> "asyncio.Queue[Delivery]":
     """Takes what is sent to a routing key of the test's own."""
-    arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+    arrived: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def setup(session: Session) -> None:
         channel = await session.channel()
-        queue = (await channel.queue_declare("", exclusive=True, auto_delete=True)).queue or ""
-        await channel.queue_bind(queue, topology.RPC, routing_key=key)
-        await channel.basic_consume(queue, arrived.put, no_ack=True)
+        queue = await channel.declare_own_queue()
+        await channel.bind(queue, topology.RPC, key)
+        await channel.consume(queue, arrived.put_nowait, no_ack=True)
 
     await service.bus.attach(setup)
     return arrived
 
 
-async def _keys(arrived: "asyncio.Queue[DeliveredMessage]", count: int) -> list[str]:
+async def _keys(arrived: "asyncio.Queue[Delivery]", count: int) -> list[str]:
     keys: list[str] = []
     async with asyncio.timeout(15):
         while len(keys) < count:
@@ -233,27 +234,27 @@ async def test_what_is_no_message_of_ours_becomes_a_dead_letter(service: Service
     await service.read(ledger)
     key = topology.shard_key(service.name, shard_of(ledger, SHARDS))
     for body in (b"\xff\x00 not json", b"{}", b'{"type":"nobody_knows"}'):
-        properties = spec.Basic.Properties(message_id=new_id().hex)
-        await service.bus.publish_raw(topology.RPC, key, body, properties)
+        properties = Properties(message_id=new_id().hex)
+        assert await service.bus.publish_all([Letter(topology.RPC, key, properties, body)])
         assert await _reason(letters)
     await service.bus.tell(service.name, ledger, Add(id=ledger, number=1))
     assert (await service.read(ledger)).numbers == (1,)
 
 
-async def _listen_dead(service: Service) -> "asyncio.Queue[DeliveredMessage]":
-    arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
+async def _listen_dead(service: Service) -> "asyncio.Queue[Delivery]":
+    arrived: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def setup(session: Session) -> None:
         channel = await session.channel()
-        queue = (await channel.queue_declare("", exclusive=True, auto_delete=True)).queue or ""
-        await channel.queue_bind(queue, topology.DEAD)
-        await channel.basic_consume(queue, arrived.put, no_ack=True)
+        queue = await channel.declare_own_queue()
+        await channel.bind(queue, topology.DEAD)
+        await channel.consume(queue, arrived.put_nowait, no_ack=True)
 
     await service.bus.attach(setup)
     return arrived
 
 
-async def _reason(letters: "asyncio.Queue[DeliveredMessage]") -> str:
+async def _reason(letters: "asyncio.Queue[Delivery]") -> str:
     async with asyncio.timeout(15):
         return str(json.loads((await letters.get()).body)["reason"])
 

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from aiormq.abc import DeliveredMessage
 
 from evercall.bus import topology
+from evercall.bus.amqp import Delivery
 from evercall.bus.bus import Bus
 from evercall.bus.connection import Session
 from evercall.contracts.asterisk import AsteriskEvents, AsteriskSnapshot, CommandsRefused
@@ -43,6 +43,7 @@ class Shards:
     messages: int = 0
     repeats: int = 0
     _seen: set[str] = field(default_factory=set)
+    _hearing: set[asyncio.Future[None]] = field(default_factory=set)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def attach(self, bus: Bus) -> None:
@@ -54,10 +55,15 @@ class Shards:
         for shard in range(SHARDS):
             key = topology.shard_key("call_manager", shard)
             await topology.declare_queue(channel, key, topology.SHARD_ARGUMENTS)
-            await channel.basic_consume(key, partial(self._hear, shard), no_ack=True)
+            await channel.consume(key, partial(self._begin_to_hear, shard), no_ack=True)
 
-    async def _hear(self, shard: int, message: DeliveredMessage) -> None:
-        identifier = message.header.properties.message_id or ""
+    def _begin_to_hear(self, shard: int, message: Delivery) -> None:
+        task = asyncio.ensure_future(self._hear(shard, message))
+        self._hearing.add(task)
+        task.add_done_callback(self._hearing.discard)
+
+    async def _hear(self, shard: int, message: Delivery) -> None:
+        identifier = message.properties.message_id
         self.messages += 1
         if identifier in self._seen:
             self.repeats += 1

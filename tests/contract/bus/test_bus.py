@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from aiormq import spec
 
 from deploy.lab.lab import Lab
 from evercall.bus import topology
-from evercall.bus.bus import Bus
+from evercall.bus.bus import Bus, Letter
 from evercall.bus.connection import Session
+from evercall.bus.wire import Properties
 from evercall.contracts.asterisk import Heartbeat
 from evercall.contracts.base import Empty, Request, ResourceEvent
 from evercall.contracts.route import Number, NumberGet
@@ -52,7 +52,7 @@ async def service(bus: Bus) -> AsyncIterator[str]:
     yield name
 
     async def delete(session: Session) -> None:
-        await (await session.channel()).queue_delete(name)
+        await (await session.channel()).delete_queue(name)
 
     await bus.attach(delete)
 
@@ -115,7 +115,7 @@ async def test_after_a_lost_connection_callers_fail_at_once_and_all_works_again(
 async def test_a_channel_that_the_broker_closes_is_replaced(bus: Bus, service: str) -> None:
     async def misbehave(session: Session) -> None:
         channel = await session.channel()
-        await channel.basic_ack(4711, wait=False)  # no such delivery: 406 PRECONDITION_FAILED
+        channel.ack(4711)  # no such delivery: 406 PRECONDITION_FAILED
 
     session = bus._connection.session
     assert session is not None
@@ -167,9 +167,8 @@ async def test_a_consumer_gets_what_has_arrived_in_order(bus: Bus) -> None:
     await bus.consume(key, (Greet,), batches.put)
     for number in range(20):
         await bus.publish(key, Greet(how=str(number)))
-    await bus.publish_raw(
-        topology.RPC, key, b"not json", spec.Basic.Properties(message_id="garbage")
-    )
+    garbage = Letter(topology.RPC, key, Properties(message_id="garbage"), b"not json")
+    assert await bus.publish_all([garbage])
     await bus.publish(key, Greet(how="20"))
     got: list[str] = []
     async with asyncio.timeout(5):
@@ -178,6 +177,6 @@ async def test_a_consumer_gets_what_has_arrived_in_order(bus: Bus) -> None:
     assert got == [str(number) for number in range(21)]
 
     async def delete(session: Session) -> None:
-        await (await session.channel()).queue_delete(key)
+        await (await session.channel()).delete_queue(key)
 
     await bus.attach(delete)

@@ -27,7 +27,7 @@ def test_a_request_that_does_not_say_is_an_error() -> None:
 
 def test_the_properties_carry_the_deadline_and_the_way_back() -> None:
     made = properties("x", message_id="1", origin=Origin("q", "c"), expires=timedelta(seconds=1.5))
-    assert (made.message_type, made.message_id) == ("x", "1")
+    assert (made.type, made.message_id) == ("x", "1")
     assert (made.reply_to, made.correlation_id, made.expiration) == ("q", "c", "1500")
 
 
