@@ -24,6 +24,7 @@ forget what is in memory and load it again. What was asked and not answered is t
 import asyncio
 import hashlib
 import heapq
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,9 @@ class ActorRuntime:
             new_id=new_id,
         )
         self._services = (service, *peers)
+        self._commit_time = COMMIT.labels(service)
+        self._batches = BATCHES.labels(service)
+        self._heard: dict[str, Counter] = {}
         self._decode = msgspec.json.Decoder(Union[accepts]).decode  # noqa: UP007
         self._shards: dict[int, Shard] = {}
         self._arrived: deque[Item] = deque()
@@ -382,9 +386,10 @@ class ActorRuntime:
             outbox=held.outbox,
             published=published,
         )
-        with COMMIT.labels(self._world.service).time():
-            await self._store.commit(batch)
-        BATCHES.labels(self._world.service).inc()
+        started = time.perf_counter()
+        await self._store.commit(batch)
+        self._commit_time.observe(time.perf_counter() - started)
+        self._batches.inc()
 
     async def _decide(self, turn: Turn, works: list[Work]) -> None:
         while works:
@@ -447,7 +452,7 @@ class ActorRuntime:
     def _read(self, incoming: Incoming, shard: Shard, *, repeated: bool) -> list[Work]:
         """A message from the broker as work for actors. What was handled before is dropped, except
         requests: who repeats a request still waits for its answer."""
-        MESSAGES.labels(self._world.service, incoming.type).inc()
+        self._count(incoming.type)
         if incoming.type in (ANSWER, ERROR):
             kind, actor, key = (incoming.correlation_id or "").split("/", 2)
             answer = RawAnswer(key, incoming.body, incoming.type == ERROR)
@@ -457,6 +462,12 @@ class ActorRuntime:
             return []
         heard = self._world.receive(body, LiveActors(shard.actors))
         return [Work(one.kind, one.actor, one.body, incoming.origin) for one in heard]
+
+    def _count(self, kind: str) -> None:
+        counter = self._heard.get(kind)
+        if counter is None:
+            counter = self._heard[kind] = MESSAGES.labels(self._world.service, kind)
+        counter.inc()
 
     def _remember(self, turn: Turn) -> None:
         """Keeps live actors in memory. Should the commit fail, all memory is dropped."""

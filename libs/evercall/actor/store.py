@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+import asyncpg.pool
 import msgspec
 
 from evercall.actor.model import Actor, ActorKind, Pending
@@ -140,6 +142,7 @@ class ActorStore:
         self._kinds = {kind.name: kind for kind in kinds}
         self._decoders = {kind.name: msgspec.json.Decoder(kind.state) for kind in kinds}
         self._shards = shards
+        self._connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
         sql = (_COMMIT, _CLAIM, _HELD, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET)
         (
             self._commit,
@@ -155,7 +158,8 @@ class ActorStore:
 
     async def claim(self, shard: int, owner: str) -> Claim:
         """Makes `owner` the owner of the shard and gives what it needs to go on."""
-        async with self._database.pool.acquire() as connection, connection.transaction():
+        connection = await self._own_connection()
+        async with connection.transaction():
             generation = await connection.fetchval(self._claim, shard, owner)
             rows = await connection.fetch(self._live, shard)
             recent = await connection.fetch(self._recent, shard)
@@ -175,14 +179,14 @@ class ActorStore:
             Fenced: another replica owns one of the shards.
         """
         shards, mine = list(generations), list(generations.values())
-        if not await self._database.pool.fetchval(self._held, shards, mine):
+        connection = await self._own_connection()
+        if not await connection.fetchval(self._held, shards, mine):
             raise Fenced
 
     async def load(self, identifiers: Sequence[UUID]) -> list[Actor[Any]]:
         """The actors with these ids, as far as there are such."""
-        return [
-            self._actor(row) for row in await self._database.pool.fetch(self._some, identifiers)
-        ]
+        connection = await self._own_connection()
+        return [self._actor(row) for row in await connection.fetch(self._some, identifiers)]
 
     async def commit(self, batch: Batch) -> None:
         """Writes a batch.
@@ -194,7 +198,8 @@ class ActorStore:
         for actor in batch.changed:
             for column, value in zip(columns, self._columns(actor), strict=True):
                 column.append(value)
-        held = await self._database.pool.fetchval(
+        connection = await self._own_connection()
+        held = await connection.fetchval(
             self._commit,
             list(batch.generations),
             list(batch.generations.values()),
@@ -219,6 +224,19 @@ class ActorStore:
     async def purge(self, shards: Sequence[int]) -> None:
         """Removes ids of messages that can't come again."""
         await self._database.pool.execute(self._purge, shards, float(MEMORY_SECONDS))
+
+    async def _own_connection(self) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
+        """The loop's connection: it does one thing after the other, and to borrow one for each costs
+        more than a small query itself."""
+        connection = self._connection
+        if connection is not None and not connection.is_closed():
+            return connection
+        self._connection = None
+        pool = self._database.pool
+        if connection is not None:
+            await pool.release(connection)
+        self._connection = await pool.acquire()
+        return self._connection
 
     def _columns(self, actor: Actor[Any]) -> tuple[Any, ...]:
         index = actor.kind.index(actor.state)

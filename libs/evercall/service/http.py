@@ -1,5 +1,6 @@
 """Serves an ASGI application inside a service's own event loop."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,20 @@ if TYPE_CHECKING:
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the process, not to one of its HTTP servers."""
+    """Signals belong to the process, not to one of its HTTP servers; and uvicorn looks ten times a
+    second whether it is to stop, which is most of what an idle service does."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends `serve`."""
+        self.should_exit = True
+        self._stop.set()
+
+    async def main_loop(self) -> None:
+        await self._stop.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -31,13 +45,14 @@ async def serve(process: "Process[Any]", app: Any, listen: str, name: str) -> No
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             lifespan="off",
             timeout_graceful_shutdown=3,
         )
     )
 
     async def stop() -> None:
-        server.should_exit = True
+        server.stop()
 
     process.on_stop(stop)
     process.tasks.start(f"http-{name}", server.serve())
