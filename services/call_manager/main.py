@@ -60,6 +60,7 @@ async def compose(process: Process[Settings]) -> None:
         ACCEPTS,
         receive,
         {ROUTES: routes, FARM: farm, AUDIO: AudioPort(store, fetcher, speech, settings.audio_url)},
+        peers=["flow_manager"],
     )
     await runtime.start()
 
