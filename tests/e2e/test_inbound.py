@@ -55,11 +55,11 @@ async def test_the_call_is_accounted_for(
     )
 
     sip = await caller.answered_call(number)
-    progressing = await customer.call_to(number)
+    identifier = (await customer.call_to(number))["id"]
+    await customer.until(identifier, lambda call: bool(call["status"] == "progressing"))
     await sip.expect("left")
-    call = await customer.ended(progressing["id"])
+    call = await customer.ended(identifier)
 
-    assert progressing["status"] == "progressing"
     assert call["direction"] == "incoming"
     assert (call["source"]["type"], call["source"]["target"]) == ("tel", "+493012345678")
     assert (call["destination"]["type"], call["destination"]["target"]) == ("tel", number)

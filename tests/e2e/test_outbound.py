@@ -49,14 +49,16 @@ async def test_the_callee_hears_the_flow(
     assert moments == sorted(moments)
 
 
-async def test_the_callee_hangs_up(callee: Callee, customer: Customer) -> None:
+async def test_the_callee_hangs_up(callee: Callee, customer: Customer, web: ToneServer) -> None:
     """ "hangup from either side", here by the callee in the middle of the flow."""
     placed = await customer.place_call(
-        callee.uri.format(user="bob"), action("sleep", duration=60_000), action("hangup")
+        callee.uri.format(user="bob"),
+        action("play", stream_urls=[web.tone(440, 20_000)]),
+        action("hangup"),
     )
     sip = await callee.incoming()
     await sip.answer()
-    await customer.until(placed["id"], has_status("progressing"))
+    await sip.media.hears(440)
 
     await sip.leave()
     call = await customer.ended(placed["id"])
@@ -64,7 +66,7 @@ async def test_the_callee_hangs_up(callee: Callee, customer: Customer) -> None:
     assert (call["hangup_by"], call["hangup_reason"]) == ("remote", "normal")
     flow = await customer.ended_flow(call)
     assert (flow["status"], flow["end_reason"]) == ("ended", "reference_ended")
-    assert [step["type"] for step in flow["executed_actions"]] == ["sleep"]
+    assert [step["type"] for step in flow["executed_actions"]] == ["play"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ async def test_several_destinations_get_a_call_each(
     }
 
     placed = (await customer.api.post("/v1.0/calls", body))["calls"]
-    incoming = [await callee.incoming() for _ in users]
+    incoming = [await callee.incoming(user) for user in users]
     await asyncio.gather(*(sip.answer() for sip in incoming))
     await asyncio.gather(*(sip.expect("left") for sip in incoming))
 

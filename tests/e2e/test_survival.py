@@ -10,6 +10,7 @@ for a while in which they do something.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -19,10 +20,11 @@ from typing import Any
 import pytest
 
 from deploy.lab.lab import Lab
+from deploy.lab.plan import Kind
 from tests.support.events import call_events
 from tests.support.outage import outage
-from tests.support.phone_rtp import Media
-from tests.support.phone_sipp import Callee, Caller
+from tests.support.phone_rtp import Media, expecting_no_gap
+from tests.support.phone_sipp import Callee, Caller, SippCall
 from tests.support.rest import Customer, Json, action
 from tests.support.web import ToneServer
 
@@ -180,7 +182,7 @@ async def called(theatre: Theatre) -> None:
         action("sleep", duration=600_000),
         action("hangup"),
     )
-    call = await theatre.callee.incoming()
+    call = await theatre.callee.incoming("called")
     await call.answer()
     await theatre.customer.until(placed["id"], lambda made: bool(made["status"] == "progressing"))
     await theatre.stage.begin()
@@ -189,6 +191,23 @@ async def called(theatre: Theatre) -> None:
     await theatre.stage.back.wait()
     told = await theatre.customer.ended(placed["id"], within=30.0)
     assert (told["hangup_by"], told["hangup_reason"]) == ("remote", "normal")
+
+
+async def ended_by_api(theatre: Theatre) -> None:
+    """Is hung up through the API during the outage, by somebody who tries until it is done."""
+    placed = await theatre.customer.place_call(
+        theatre.callee.uri.format(user="ended"),
+        action("sleep", duration=600_000),
+        action("hangup"),
+    )
+    call = await theatre.callee.incoming("ended")
+    await call.answer()
+    await theatre.customer.until(placed["id"], lambda made: bool(made["status"] == "progressing"))
+    await theatre.stage.begin()
+    await theatre.customer.insist_on_hangup(placed["id"])
+    await call.expect("left", within=30.0)
+    told = await theatre.customer.ended(placed["id"], within=30.0)
+    assert (told["hangup_by"], told["hangup_reason"]) == ("local", "normal")
 
 
 async def newcomer(theatre: Theatre) -> None:
@@ -211,6 +230,7 @@ CAST: list[tuple[Callable[[Theatre], Coroutine[Any, Any, None]], int]] = [
     (sleeper, 3),
     (leaver, 1),
     (called, 1),
+    (ended_by_api, 1),
     (newcomer, 2),
 ]
 
@@ -255,7 +275,7 @@ async def account(theatre: Theatre, calls: list[Json]) -> None:
     """Every call is told as it was, and its flow with it."""
     by_number = {number: role for role, number in theatre.numbers.items()}
     for call in calls:
-        role = by_number.get(call["destination"]["target"], "called")
+        role = by_number.get(call["destination"]["target"], "outgoing")
         if call["tm_progressing"] is None:  # a newcomer that was told to try again
             continue
         flow = await theatre.customer.ended_flow(call)
@@ -265,8 +285,8 @@ async def account(theatre: Theatre, calls: list[Json]) -> None:
                 assert variables["got"] == "12345", (call, flow)
             case "sleeper":
                 assert variables["awake"] == "yes", (call, flow)
-        if role in ("leaver", "called"):
-            assert (call["hangup_by"], flow["end_reason"]) == ("remote", "reference_ended")
+        if role in ("leaver", "outgoing"):
+            assert flow["end_reason"] == "reference_ended"
         else:
             assert (call["hangup_by"], call["hangup_reason"]) == ("local", "normal"), call
             assert flow["end_reason"] == "completed"
@@ -331,3 +351,93 @@ async def test_the_calls_of_one_call_manager_go_on_in_the_other(
 
     ended = await customer.all_ended()
     assert sorted(call["hangup_by"] for call in ended) == ["local"] * 16 + ["remote"]
+
+
+async def test_calls_survive_one_death_after_another(
+    platform: Lab, caller: Caller, customer: Customer, web: ToneServer
+) -> None:
+    """Every process of ours is killed, one a second, and restarted by its supervisor at once; a key is
+    pressed in each call between two deaths. All keys arrive, in their order, and the flows go on."""
+    keys = "13579"
+    victims = [process.name for process in platform.farm.of_kind(Kind.SERVICE)]
+    pressed = "".join(keys[n % len(keys)] for n in range(len(victims)))
+    number = await customer.number(
+        action("answer"),
+        action("play", stream_urls=[web.tone(READY, 400)]),
+        action("digits_receive", duration=60_000, length=len(pressed)),
+        action("variable_set", key="got", value="${voipbin.call.digits}"),
+        action("play", stream_urls=[web.tone(GOES_ON, 300)]),
+        action("hangup"),
+    )
+    calls = [await caller.answered_call(number) for _ in range(8)]
+    await asyncio.gather(*(call.media.hears(READY) for call in calls))
+
+    for victim, key in zip(victims, pressed, strict=True):
+        await asyncio.to_thread(platform.kill, victim)
+        for call in calls:
+            call.media.press(key)
+        await asyncio.sleep(1.0)
+    await asyncio.gather(*(goes_on(call.media) for call in calls))
+    await asyncio.gather(*(call.expect("left") for call in calls))
+
+    everybody = [process.name for process in platform.farm.processes]
+    await asyncio.to_thread(platform.wait_ready, everybody)
+    for told in await customer.all_ended():
+        assert (told["hangup_by"], told["hangup_reason"]) == ("local", "normal")
+        assert (await customer.ended_flow(told))["variables"]["got"] == pressed
+
+
+async def test_calls_survive_the_death_of_a_kamailio(
+    platform: Lab, caller: Caller, customer: Customer, web: ToneServer
+) -> None:
+    """The edge keeps nothing of a dialog: media goes on, and a BYE takes the way that is left."""
+    number = await customer.number(
+        action("answer"), action("play", stream_urls=[web.tone(PROMPT, 30_000)]), action("hangup")
+    )
+    calls = [await caller.answered_call(number) for _ in range(6)]
+    await asyncio.gather(*(call.media.hears(PROMPT) for call in calls))
+
+    with contextlib.ExitStack() as listening:
+        for call in calls[3:]:
+            listening.enter_context(expecting_no_gap(call.media, LONGEST_GAP))
+        async with outage(platform, "kamailio-1"):
+            await asyncio.gather(*(call.bye() for call in calls[:3]))
+            late = await caller.answered_call(number)
+            await late.media.hears(PROMPT)
+    await asyncio.gather(*(call.bye() for call in [*calls[3:], late]))
+
+    ended = await customer.all_ended()
+    assert {(call["hangup_by"], call["hangup_reason"]) for call in ended} == {("remote", "normal")}
+    assert len(ended) == 7
+
+
+async def test_the_death_of_an_asterisk_leaves_no_call_behind_as_live(
+    platform: Lab, caller: Caller, customer: Customer, web: ToneServer
+) -> None:
+    """Its calls are over and are told so, those of the other go on, and new calls are taken."""
+    number = await customer.number(
+        action("answer"), action("play", stream_urls=[web.tone(PROMPT, 30_000)]), action("hangup")
+    )
+    calls = [await caller.answered_call(number) for _ in range(12)]
+    await asyncio.gather(*(call.media.hears(PROMPT) for call in calls))
+    victim = platform.farm.of_kind(Kind.ASTERISK)[0]
+
+    def is_lost(call: SippCall) -> bool:
+        answered = call.report("answered")
+        assert answered is not None
+        return f"{victim.address}:" in answered.header("Contact")
+
+    spared = [call for call in calls if not is_lost(call)]
+    async with outage(platform, victim.name):
+        for call in spared:
+            await call.media.hears(PROMPT, since=call.media.now, lasting=0.3)
+    await asyncio.gather(*(call.bye() for call in spared))
+    told = await customer.all_ended(within=20.0)
+
+    assert 0 < len(spared) < len(calls)
+    reasons = sorted(call["hangup_reason"] for call in told)
+    assert reasons == ["lost"] * (len(calls) - len(spared)) + ["normal"] * len(spared)
+    for _ in range(4):
+        fresh = await caller.answered_call(number)
+        await fresh.media.hears(PROMPT)
+        await fresh.bye()

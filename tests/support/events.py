@@ -42,7 +42,7 @@ async def call_events(lab: Lab, customer_id: str) -> AsyncIterator[Heard]:
     finally:
 
         async def remove(session: Session) -> None:
-            await (await session.channel()).queue_delete(queue)
+            await (await session.channel()).delete_queue(queue)
 
         await bus.attach(remove)
         await bus.close()

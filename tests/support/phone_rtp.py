@@ -160,8 +160,12 @@ class Media(asyncio.DatagramProtocol):
         endless = _endless(frames)
         self._speech = lambda: next(endless)
 
-    def press(self, keys: str, milliseconds: int = 100, pause: int = 60) -> None:
-        """Queue keys: each is an event of RFC 4733 that lasts so long, with a pause after it."""
+    def press(self, keys: str, milliseconds: int = 100, pause: int = 120) -> None:
+        """Queue keys: each is an event of RFC 4733 that lasts so long, with a pause after it.
+
+        Asterisk tells a key twice that comes less than 45 ms after another; and this clock is only as
+        good as the machine is idle.
+        """
         for key in keys:
             self._waiting.extend(_event(KEYS.index(key), milliseconds // 20))
             self._waiting.extend([[]] * (pause // 20))

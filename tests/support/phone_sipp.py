@@ -10,7 +10,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -216,10 +216,13 @@ class SippPhone:
         fields = dict(line.split(": ", 1) for line in head.split("\n") if ": " in line)
         report = Report(fields["Event"], message.lstrip("\n"), time.monotonic())
         call_id = fields["Call-ID"]
-        if call_id not in self.calls:
-            self.calls[call_id] = SippCall(self, call_id, await self.board.open())
-            await self._arrived(self.calls[call_id])
-        await self.calls[call_id].take(report)
+        if call_id in self.calls:
+            await self.calls[call_id].take(report)
+            return
+        call = SippCall(self, call_id, await self.board.open())
+        self.calls[call_id] = call
+        await call.take(report)
+        await self._arrived(call)
 
     async def _arrived(self, call: SippCall) -> None:
         raise AssertionError(f"a call that nobody made: {call.call_id}")
@@ -285,7 +288,8 @@ class Callee(SippPhone):
 
     async def start(self) -> "Callee":
         """Return when it listens for SIP."""
-        self._incoming: asyncio.Queue[SippCall] = asyncio.Queue()
+        self._waiting: list[SippCall] = []
+        self._news = asyncio.Condition()
         connected = asyncio.Event()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -303,21 +307,28 @@ class Callee(SippPhone):
         return self
 
     async def _arrived(self, call: SippCall) -> None:
-        self._incoming.put_nowait(call)
+        async with self._news:
+            self._waiting.append(call)
+            self._news.notify_all()
 
-    async def incoming(self, within: float = 8.0) -> SippCall:
-        """The next call that comes in.
+    async def incoming(self, user: str = "", within: float = 8.0) -> SippCall:
+        """The next call that comes in; to that user, where one is named.
 
         Raises:
             AssertionError: none came.
         """
         try:
-            async with asyncio.timeout(within):
-                call = await self._incoming.get()
+            async with asyncio.timeout(within), self._news:
+                await self._news.wait_for(lambda: any(self._calls_to(user)))
+                call = next(self._calls_to(user))
+                self._waiting.remove(call)
         except TimeoutError:
-            raise AssertionError(f"nobody called within {within} s") from None
-        await call.expect("invited")
+            raise AssertionError(f"nobody called {user} within {within} s: {self}") from None
         return call
+
+    def _calls_to(self, user: str) -> Iterator[SippCall]:
+        called = f"INVITE sip:{user}@" if user else "INVITE "
+        return (call for call in self._waiting if call.reports[0].message.startswith(called))
 
     async def stop(self) -> None:
         await super().stop()

@@ -143,6 +143,22 @@ class Customer:
         """The execution of the flow of a call."""
         return await self.api.get(f"/v1.0/activeflows/{call['activeflow_id']}")
 
+    async def insist_on_hangup(self, identifier: str, within: float = 30.0) -> None:
+        """Hang up, again and again until it is done or the call is over."""
+        limit = time.monotonic() + within
+        while True:
+            try:
+                await self.hang_up(identifier)
+                return
+            except httpx.TransportError:
+                assert time.monotonic() < limit, "the API is away"
+            except Problem as refused:
+                if refused.status == 409:
+                    return
+                if refused.status < 500 or time.monotonic() > limit:
+                    raise
+            await asyncio.sleep(0.3)
+
     async def ended_flow(self, call: Json, within: float = 5.0) -> Json:
         """The execution of the flow of a call that has ended: flow_manager hears of it a moment later.
 
