@@ -28,7 +28,7 @@ from evercall.contracts.ids import affinity
 from evercall.service.errors import PlatformError
 from evercall.service.identity import new_id
 from evercall.store.actor_tables import actor_tables
-from tests.bench import accounting
+from tests.bench import accounting, clients
 from tests.bench.bench import Bench
 from tests.bench.errors import MeasurementFailed
 from tests.bench.report import Section, percentile
@@ -45,6 +45,8 @@ def run(bench: Bench) -> None:
     section = Section("Hot pieces")
     bench.say("JSON of an ARI event")
     _json(bench, section)
+    bench.say("a message through the broker and back, by our client and by aiormq")
+    asyncio.run(clients.compare(bench, section))
     bench.say("the bus and the engine, on the real broker and database")
     asyncio.run(_engine(bench, section))
     bench.show(section)
@@ -226,7 +228,7 @@ async def _until_it_answers(service: Service, process: asyncio.subprocess.Proces
 def _delete_queues(name: str) -> Callable[[Session], Any]:
     async def delete(session: Session) -> None:
         channel = await session.channel()
-        await channel.queue_delete(topology.shard_key(name, 0))
-        await channel.queue_delete(f"{name}_doubler")
+        await channel.delete_queue(topology.shard_key(name, 0))
+        await channel.delete_queue(f"{name}_doubler")
 
     return delete
