@@ -27,7 +27,6 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Union
 from uuid import UUID
@@ -36,28 +35,26 @@ import asyncpg
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from evercall.actor.model import Actor, ActorKind, Answered, Failed, PendingAsk
+from evercall.actor.memory import BATCH, Delivered, Held, Inner, Item, Shard, last_delivered
+from evercall.actor.model import Actor, ActorKind
+from evercall.actor.sending import Sender, unread_letter
 from evercall.actor.store import ActorStore, Batch, Fenced, OutboxRow
 from evercall.actor.turn import (
-    DeadLetter,
     Due,
     LiveActors,
     Outgoing,
     Port,
-    PortAnswer,
     RawAnswer,
     Receive,
     Turn,
     Work,
     World,
-    class_at,
 )
 from evercall.bus import topology
 from evercall.bus.amqp import Channel, Delivery
-from evercall.bus.bus import Bus, Letter
+from evercall.bus.bus import Bus
 from evercall.bus.connection import BROKER_ERRORS, Session
-from evercall.bus.envelope import ANSWER, ERROR, Incoming, Origin, encode, properties, tag_of
-from evercall.contracts.asterisk import AriCommand, AsteriskCommands
+from evercall.bus.envelope import ANSWER, ERROR, Incoming, properties
 from evercall.contracts.base import Message, Request
 from evercall.contracts.ids import shard_of
 from evercall.service.errors import PlatformError, Unavailable
@@ -69,7 +66,6 @@ from evercall.store.database import Database, is_unavailable
 
 log = get_logger(__name__)
 
-BATCH = 512
 HOLD = 0.05
 """Seconds that changes wait for company when no command, question or reply came of them."""
 PREFETCH = 256
@@ -80,7 +76,6 @@ RETRY_DELAY = 0.25
 
 BATCHES = Counter("evercall_actor_batches_total", "Batches committed", ["service"])
 MESSAGES = Counter("evercall_actor_messages_total", "Messages decided on", ["service", "type"])
-DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
 FENCED = Counter("evercall_actor_fenced_total", "Batches refused to a former owner", ["service"])
 RELOADS = Counter("evercall_actor_reloads_total", "Times that all memory was dropped", ["service"])
 OWNED = Gauge("evercall_actor_shards", "Shards owned by this replica", ["service"])
@@ -90,51 +85,6 @@ COMMIT = Histogram(
     ["service"],
     buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 5),
 )
-
-
-@dataclass(slots=True)
-class Shard:
-    """A shard that this process owns, as far as it knows."""
-
-    generation: int
-    actors: dict[UUID, Actor[Any]] = field(default_factory=dict)
-    seen: dict[str, None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A message from the broker and the channel to ack it on."""
-
-    shard: int
-    incoming: Incoming
-    channel: Channel
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """A message of this process to itself: a timer, or a port's answer."""
-
-    shard: int
-    work: Work
-
-
-Item = Delivered | Inner
-
-
-@dataclass(slots=True)
-class Held:
-    """What was decided on and is not committed yet."""
-
-    items: list[Item] = field(default_factory=list)
-    generations: dict[int, int] = field(default_factory=dict)
-    message_ids: dict[int, list[str]] = field(default_factory=dict)
-    changed: dict[UUID, Actor[Any]] = field(default_factory=dict)
-    outbox: list[OutboxRow] = field(default_factory=list)
-    until: datetime | None = None
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether it has waited long enough."""
-        return self.until is not None and (now >= self.until or len(self.items) >= BATCH)
 
 
 class ActorRuntime:
@@ -181,6 +131,7 @@ class ActorRuntime:
         self._stopping = False
         self._idle = asyncio.Event()
         self._channel: Channel | None = None
+        self._sender = Sender(bus, self._tasks, service, shards, self._world.ports, self._answered)
         bus.on_lost(self._forget_everything)
         process.on_stop(self.stop)
 
@@ -374,7 +325,7 @@ class ActorRuntime:
             await self._store.check(held.generations)
         if self._held is held:
             self._held = Held()
-        await self._send(outgoing)
+        await self._sender.send(outgoing)
         self._put_out(held.outbox)
         self._ack(held.items)
 
@@ -443,9 +394,9 @@ class ActorRuntime:
                 works.extend(self._read(incoming, shard, repeated=repeated))
             except Exception as error:
                 log.error("message_not_understood", type=incoming.type, exc_info=error)
-                turn.outgoing.outbox.append(self._letter(incoming, item.shard, error))
+                turn.outgoing.outbox.append(self._letter(item, error))
             if incoming.message_id and not repeated:
-                _see(shard, [incoming.message_id])
+                shard.see([incoming.message_id])
                 message_ids.setdefault(item.shard, []).append(incoming.message_id)
         return works
 
@@ -498,7 +449,7 @@ class ActorRuntime:
     async def _claim(self, shard: int) -> None:
         claim = await self._store.claim(shard, self._instance)
         owned = Shard(claim.generation, {actor.id: actor for actor in claim.actors})
-        _see(owned, claim.message_ids)
+        owned.see(claim.message_ids)
         self._shards[shard] = owned
         OWNED.labels(self._world.service).set(len(self._shards))
         log.info("shard_claimed", shard=shard, generation=claim.generation, live=len(claim.actors))
@@ -507,7 +458,7 @@ class ActorRuntime:
             turn.resend(actor)
             for name, at in actor.timers.items():
                 heapq.heappush(self._heap, (at, actor.id, name))
-        await self._send(turn.outgoing)
+        await self._sender.send(turn.outgoing)
         self._put_out(claim.outbox)
 
     def _forget_everything(self, *, keep_arrived: bool = False) -> None:
@@ -521,77 +472,26 @@ class ActorRuntime:
         RELOADS.labels(self._world.service).inc()
         OWNED.labels(self._world.service).set(0)
 
-    # -- sending -------------------------------------------------------------------------------
-
-    async def _send(self, outgoing: Outgoing) -> None:
-        try:
-            for asterisk_id, commands in outgoing.commands.items():
-                await self._send_commands(asterisk_id, commands)
-            for kind, actor, key, pending in outgoing.asks:
-                await self._send_ask(kind, actor, key, pending)
-            for origin, body, error in outgoing.replies:
-                await self._bus.reply(origin, body, error=error)
-        except Unavailable:
-            # The session is gone: all memory is dropped with it, and what waits is sent again.
-            log.debug("actor_send_failed")
+    # -- after the commit ------------------------------------------------------------------------
 
     def _put_out(self, rows: Sequence[OutboxRow]) -> None:
         if rows:
             self._tasks.start("outbox", self._publish(rows))
 
-    async def _send_commands(self, asterisk_id: str, commands: list[AriCommand]) -> None:
-        message = AsteriskCommands(commands=commands)
-        headers = properties(tag_of(message), message_id=new_id().hex, persistent=False)
-        key = topology.asterisk_key(asterisk_id)
-        await self._bus.send(topology.RPC, key, encode(message), headers)
-
-    async def _send_ask(self, kind: str, actor: UUID, key: str, pending: PendingAsk) -> None:
-        port = self._world.ports.get(pending.service)
-        if port is not None:
-            name = f"port-{pending.service}"
-            self._tasks.start(name, self._ask_port(port, kind, actor, key, pending))
-            return
-        request = class_at(pending.request)
-        shards = self._world.shards
-        back = topology.shard_key(self._world.service, shard_of(actor, shards))
-        to = pending.service
-        if pending.actor is not None:
-            to = topology.shard_key(to, shard_of(pending.actor, shards))
-        headers = properties(
-            str(request.__struct_config__.tag),
-            message_id=new_id().hex,
-            origin=Origin(back, f"{kind}/{actor}/{key}"),
-        )
-        await self._bus.send(topology.RPC, to, bytes(pending.body), headers)
-
-    async def _ask_port(
-        self, port: Port, kind: str, actor: UUID, key: str, pending: PendingAsk
-    ) -> None:
-        request = msgspec.json.decode(pending.body, type=class_at(pending.request))
-        message: Answered | Failed
-        try:
-            message = Answered(key=key, body=await port.answer(request))
-        except PlatformError as error:
-            message = Failed(key=key, error=error.to_data())
-        shard = shard_of(actor, self._world.shards)
-        self._arrived.append(Inner(shard, Work(kind, actor, PortAnswer(key, message))))
-        self._wake.set()
-
     async def _publish(self, rows: Sequence[OutboxRow]) -> None:
-        if await self._bus.publish_all([_letter_of(row) for row in rows]):
+        if await self._sender.publish(rows):
             self._published.extend(row.id for row in rows)
-            dead = sum(row.exchange == topology.DEAD for row in rows)
-            DEAD.labels(self._world.service).inc(dead)
-            return
-        # A session that is gone has dropped the memory already; one that only fails to confirm must
-        # not keep the messages for itself.
-        if self._bus.connected:
+        elif self._bus.connected:
+            # A session that is gone has dropped the memory already; one that only fails to confirm must
+            # not keep the messages for itself.
             self._forget_everything(keep_arrived=True)
 
-    # -- acks ----------------------------------------------------------------------------------
+    def _answered(self, work: Work) -> None:
+        self._arrived.append(Inner(shard_of(work.actor, self._world.shards), work))
+        self._wake.set()
 
     def _ack(self, items: Iterable[Item]) -> None:
-        last = _last_delivered(items, self._channel)
+        last = last_delivered(items, self._channel)
         if last is None:
             return
         try:
@@ -601,55 +501,17 @@ class ActorRuntime:
             log.debug("ack_not_sent")
 
     async def _bury(self, item: Item, error: Exception) -> None:
-        if isinstance(item, Inner):
-            return
-        row = self._letter(item.incoming, item.shard, error)
-        if await self._bus.publish_all([_letter_of(row)]):
-            DEAD.labels(self._world.service).inc()
+        if isinstance(item, Delivered):
+            await self._sender.publish([self._letter(item, error)])
 
-    def _letter(self, incoming: Incoming, shard: int, error: Exception) -> OutboxRow:
-        letter = DeadLetter(
-            service=self._world.service,
-            actor=None,
-            type=incoming.type,
-            reason=f"{type(error).__name__}: {error}",
-            body=msgspec.Raw(encode(incoming.body.decode(errors="replace"))),
-        )
-        return OutboxRow(
-            id=new_id(),
-            shard=shard,
-            exchange=topology.DEAD,
-            routing_key="",
-            type="dead_letter",
-            body=encode(letter),
-        )
-
-
-def _letter_of(row: OutboxRow) -> Letter:
-    headers = properties(row.type, message_id=row.id.hex)
-    return Letter(row.exchange, row.routing_key, headers, row.body)
+    def _letter(self, item: Delivered, error: Exception) -> OutboxRow:
+        return unread_letter(self._world.service, item.incoming, item.shard, error)
 
 
 def priority(instance: str, shard: int) -> int:
     """The consumer priority of a replica for a shard: rendezvous hashing, done by the broker."""
     digest = hashlib.blake2b(f"{instance}/{shard}".encode(), digest_size=3).digest()
     return int.from_bytes(digest, "big")
-
-
-SEEN = 50_000
-"""Ids of handled messages that a shard keeps in memory."""
-
-
-def _see(shard: Shard, identifiers: Iterable[str]) -> None:
-    for identifier in identifiers:
-        shard.seen[identifier] = None
-    while len(shard.seen) > SEEN:
-        del shard.seen[next(iter(shard.seen))]
-
-
-def _last_delivered(items: Iterable[Item], channel: Channel | None) -> Delivered | None:
-    delivered = [item for item in items if isinstance(item, Delivered) and item.channel is channel]
-    return delivered[-1] if delivered else None
 
 
 _PASSING = (

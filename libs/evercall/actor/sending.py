@@ -1,0 +1,130 @@
+"""What leaves after a commit: commands, requests, replies, and what the outbox holds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+from prometheus_client import Counter
+
+from evercall.actor.model import Answered, Failed, PendingAsk
+from evercall.actor.store import OutboxRow
+from evercall.actor.turn import DeadLetter, Outgoing, Port, PortAnswer, Work, class_at
+from evercall.bus import topology
+from evercall.bus.bus import Bus, Letter
+from evercall.bus.envelope import Incoming, Origin, encode, properties, tag_of
+from evercall.contracts.asterisk import AriCommand, AsteriskCommands
+from evercall.contracts.ids import shard_of
+from evercall.service.errors import Internal, PlatformError, Unavailable
+from evercall.service.identity import new_id
+from evercall.service.lifecycle import Tasks
+from evercall.service.logging import get_logger
+
+log = get_logger(__name__)
+
+DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
+
+
+class Sender:
+    """Sends for one service. What can't be sent because the session is gone is not lost: all memory is
+    dropped with the session, and what waits is sent again from the store."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        tasks: Tasks,
+        service: str,
+        shards: int,
+        ports: Mapping[str, Port],
+        answered: Callable[[Work], None],
+    ) -> None:
+        """`answered` gets what a port answers, as work for the actor that asked."""
+        self._bus = bus
+        self._tasks = tasks
+        self._service = service
+        self._shards = shards
+        self._ports = ports
+        self._answered = answered
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Sends commands (grouped by Asterisk), requests and replies."""
+        try:
+            for asterisk_id, commands in outgoing.commands.items():
+                await self._send_commands(asterisk_id, commands)
+            for kind, actor, key, pending in outgoing.asks:
+                await self._send_ask(kind, actor, key, pending)
+            for origin, body, error in outgoing.replies:
+                await self._bus.reply(origin, body, error=error)
+        except Unavailable:
+            log.debug("actor_send_failed")
+
+    async def publish(self, rows: Sequence[OutboxRow]) -> bool:
+        """Publishes rows of the outbox; returns whether the broker has all of them safe."""
+        letters = [
+            Letter(
+                row.exchange, row.routing_key, properties(row.type, message_id=row.id.hex), row.body
+            )
+            for row in rows
+        ]
+        if not await self._bus.publish_all(letters):
+            return False
+        dead = sum(row.exchange == topology.DEAD for row in rows)
+        if dead:
+            DEAD.labels(self._service).inc(dead)
+        return True
+
+    async def _send_commands(self, asterisk_id: str, commands: list[AriCommand]) -> None:
+        message = AsteriskCommands(commands=commands)
+        headers = properties(tag_of(message), message_id=new_id().hex, persistent=False)
+        key = topology.asterisk_key(asterisk_id)
+        await self._bus.send(topology.RPC, key, encode(message), headers)
+
+    async def _send_ask(self, kind: str, actor: UUID, key: str, pending: PendingAsk) -> None:
+        port = self._ports.get(pending.service)
+        if port is not None:
+            name = f"port-{pending.service}"
+            self._tasks.start(name, self._ask_port(port, kind, actor, key, pending))
+            return
+        back = topology.shard_key(self._service, shard_of(actor, self._shards))
+        to = pending.service
+        if pending.actor is not None:
+            to = topology.shard_key(to, shard_of(pending.actor, self._shards))
+        headers = properties(
+            str(class_at(pending.request).__struct_config__.tag),
+            message_id=new_id().hex,
+            origin=Origin(back, f"{kind}/{actor}/{key}"),
+        )
+        await self._bus.send(topology.RPC, to, bytes(pending.body), headers)
+
+    async def _ask_port(
+        self, port: Port, kind: str, actor: UUID, key: str, pending: PendingAsk
+    ) -> None:
+        message: Answered | Failed
+        try:
+            request = msgspec.json.decode(pending.body, type=class_at(pending.request))
+            message = Answered(key=key, body=await port.answer(request))
+        except PlatformError as error:
+            message = Failed(key=key, error=error.to_data())
+        except Exception:
+            log.exception("port_failed", port=pending.service)
+            fault = Internal("internal", "The request failed", details={"port": pending.service})
+            message = Failed(key=key, error=fault.to_data())
+        self._answered(Work(kind, actor, PortAnswer(key, message)))
+
+
+def unread_letter(service: str, incoming: Incoming, shard: int, error: Exception) -> OutboxRow:
+    """A message that nobody understood, as a dead letter."""
+    letter = DeadLetter(
+        service=service,
+        actor=None,
+        type=incoming.type,
+        reason=f"{type(error).__name__}: {error}",
+        body=msgspec.Raw(encode(incoming.body.decode(errors="replace"))),
+    )
+    return OutboxRow(
+        id=new_id(),
+        shard=shard,
+        exchange=topology.DEAD,
+        routing_key="",
+        type="dead_letter",
+        body=encode(letter),
+    )
