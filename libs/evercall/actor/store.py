@@ -132,6 +132,14 @@ WHERE shard = ANY($1::int[]) AND at < now() - make_interval(secs => $2)"""
 _FORGET = "DELETE FROM {schema}.outbox WHERE id = ANY($1::uuid[])"
 
 
+def _is_alive(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The server has ended it: asyncpg's pool then takes it back by itself, and the proxy is empty.
+        return False
+
+
 class ActorStore:
     """The tables `actor`, `actor_shard`, `actor_batch` and `outbox` of one service."""
 
@@ -229,7 +237,7 @@ class ActorStore:
         """The loop's connection: it does one thing after the other, and to borrow one for each costs
         more than a small query itself."""
         connection = self._connection
-        if connection is not None and not connection.is_closed():
+        if connection is not None and _is_alive(connection):
             return connection
         self._connection = None
         pool = self._database.pool

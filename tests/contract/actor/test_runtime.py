@@ -311,3 +311,29 @@ async def test_lists_page_through_all_actors_newest_first(service: Service) -> N
     assert times == sorted(times, reverse=True)
     assert await service.query.get(ledgers[0]) in found
     assert await service.query.get(new_id()) is None
+
+
+async def test_database_connections_that_are_cut_off_are_replaced(service: Service) -> None:
+    """As by a restart of PostgreSQL, in the middle of work and while the replica is idle."""
+    await service.start("one")
+    ledger = new_id()
+    await service.read(ledger)
+    for round_ in range(3):
+        sending = asyncio.create_task(add_all(service, [ledger], 20))
+        await asyncio.sleep(0.05)
+        await _cut_off_connections(service)
+        await sending
+        await _cut_off_connections(service)
+        numbers = (await service.read(ledger)).numbers
+        assert numbers == tuple(range(20)) * (round_ + 1)
+
+
+async def _cut_off_connections(service: Service) -> None:
+    """Ends the sessions whose last statement was about this service's tables, but not their maker's."""
+    connection = await asyncpg.connect(service.environment["EVERCALL_DATABASE_URL"])
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND strpos(query, $1) > 0 AND query !~ 'CREATE SCHEMA'",
+        service.name,
+    )
+    await connection.close()
