@@ -71,6 +71,7 @@ class Softphone:
         self._user = user
         self._hum = hum
         self._news = asyncio.Condition()
+        self._listening = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -109,6 +110,10 @@ class Softphone:
                 assert time.monotonic() < until, f"baresip did not start: {self.log}"
                 await asyncio.sleep(0.05)
         self._reading = asyncio.create_task(self._read(reader))
+        # It tells events to connections that it has accepted: an answer proves that it has.
+        self._command("reginfo")
+        async with asyncio.timeout(_START_SECONDS):
+            await self._listening.wait()
         return self
 
     def _configure(self) -> None:
@@ -170,6 +175,8 @@ class Softphone:
                 message: dict[str, Any] = json.loads((await reader.readexactly(length + 1))[:-1])
                 if message.get("event"):
                     await self._take(message)
+                else:
+                    self._listening.set()
         except (asyncio.IncompleteReadError, ConnectionError):
             return
 
