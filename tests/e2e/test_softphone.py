@@ -19,10 +19,11 @@ SOFTPHONE = 40
 @pytest.fixture
 async def softphone(platform: Lab, tmp_path: Path, stories: list[str]) -> AsyncIterator[Softphone]:
     phone = Softphone(platform, SOFTPHONE, tmp_path)
-    await phone.start()
-    yield phone
-    await phone.stop()
-    stories.append(str(phone))
+    try:
+        yield await phone.start()
+    finally:
+        await phone.stop()
+        stories.append(str(phone))
 
 
 async def test_a_softphone_calls_and_presses_keys(

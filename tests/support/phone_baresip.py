@@ -16,6 +16,7 @@ from deploy.lab.lab import Lab
 from deploy.lab.network import SIP_PORT
 from deploy.lab.rootfs import Bind
 from tests.support.phone_audio import Samples, Tone, read_wav, tones
+from tests.support.phone_process import end
 
 _CONTROL_PORT = 4444
 _START_SECONDS = 10.0
@@ -133,9 +134,7 @@ class Softphone:
 
     async def stop(self) -> None:
         """End baresip, and its call with it."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        await end(self._process, self.address)
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)

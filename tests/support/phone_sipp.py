@@ -19,6 +19,7 @@ from deploy.lab.lab import Lab
 from deploy.lab.network import SIP_PORT
 from deploy.lab.paths import PROJECT
 from deploy.lab.rootfs import Bind
+from tests.support.phone_process import end, is_free
 from tests.support.phone_rtp import Media, MediaBoard
 
 SCENARIOS = PROJECT / "tests" / "data" / "sipp"
@@ -229,9 +230,7 @@ class SippPhone:
 
     async def stop(self) -> None:
         """End SIPp and all streams, leaving calls as they are."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        await end(self._process, self.address)
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -302,7 +301,7 @@ class Callee(SippPhone):
         await self._launch(f"{self.address}:{port}")
         async with asyncio.timeout(_START_SECONDS):
             await connected.wait()
-            while _is_free(self.address):
+            while is_free(self.address):
                 await asyncio.sleep(0.02)
         return self
 
@@ -340,12 +339,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
-
-
-def _is_free(address: str) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, SIP_PORT))
-        except OSError:
-            return False
-        return True
