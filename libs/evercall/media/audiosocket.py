@@ -107,12 +107,15 @@ def build_message(message: Message) -> bytes:
         case Identity(identity):
             return _HEAD.pack(Kind.IDENTITY, 16) + identity.bytes
         case Digit(key):
-            if len(key) != 1 or key not in KEYS:
-                raise FormatError(Code.UNKNOWN_KEY, "a telephone has no such key")
-            return _HEAD.pack(Kind.DIGIT, 1) + key.encode()
-        case ErrorMessage(code):
-            payload = b"" if code is None else bytes((code,))
-            return _HEAD.pack(Kind.ERROR, len(payload)) + payload
+            return _HEAD.pack(Kind.DIGIT, 1) + _checked(key)
+    payload = b"" if message.code is None else bytes((message.code,))
+    return _HEAD.pack(Kind.ERROR, len(payload)) + payload
+
+
+def _checked(key: str) -> bytes:
+    if len(key) != 1 or key not in KEYS:
+        raise FormatError(Code.UNKNOWN_KEY, "a telephone has no such key")
+    return key.encode()
 
 
 def build_audio(rate: int, data: bytes) -> bytes:
@@ -173,9 +176,12 @@ class AudioSocketFraming:
         # A frame of 20 ms always has the same head.
         self._frame_bytes = self.format.frame_bytes
         self._head = _HEAD.pack(self._kind, self._frame_bytes)
+        self._whole = HEAD_SIZE + self._frame_bytes
 
     def receive(self, data: bytes) -> list[Received]:
         """What the bytes hold. A message that makes no sense does not hide those after it."""
+        if len(data) == self._whole and data.startswith(self._head) and not self._reader.buffered:
+            return [Audio(data[HEAD_SIZE:])]
         received: list[Received] = []
         for kind, payload in self._reader.feed(data):
             if kind == self._kind and payload and not len(payload) % 2:
@@ -188,12 +194,10 @@ class AudioSocketFraming:
         try:
             message = parse_message(kind, payload)
         except FrameError as error:
-            return Fault(error)
+            return Fault(error.code, error.message)
         match message:
             case Samples():
-                return Fault(
-                    FrameError(Code.AUDIOSOCKET_RATE, "audio of a rate that was not agreed")
-                )
+                return Fault(Code.AUDIOSOCKET_RATE, "audio of a rate that was not agreed")
             case ErrorMessage():
                 # Whoever reports an error has given up (Asterisk closes the connection after it).
                 return HangUp()

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from evercall.media.audio import AudioFormat
-from evercall.media.errors import FrameError
+from evercall.media.errors import Code
 
 
 class Encapsulation(StrEnum):
@@ -49,9 +49,13 @@ class HangUp(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
-    """Something was not understood and left out; what came before and after it is not affected."""
+    """Something was not understood and left out; what came before and after it is not affected.
 
-    error: FrameError
+    Not the exception itself: it would keep alive the frames that it passed through, and all that is in them.
+    """
+
+    code: Code
+    message: str
 
 
 Received = Audio | Digit | Identity | HangUp | Fault

@@ -27,6 +27,8 @@ _WINDOW_SECONDS = 5.0
 """The fastest and the slowest are remembered for one to two of these."""
 _SHRINK_SECONDS = 0.5
 _NO_AUDIO = b""
+_EXACT = -1.0
+"""One sample early is rounding."""
 _HALF_RANGE = 1 << 31
 
 
@@ -71,8 +73,8 @@ class JitterBuffer:
         """
         self._rate = rate
         self._frame = frame
-        # Ticks and packets have their own phases and are never exact: half a frame early is in time, and
-        # one frame behind may be a tick that was missed. More is too far behind to be played.
+        # Ticks are never exact: half a frame early is in time, and one frame behind may be a tick that was
+        # missed. More is too far behind to be played.
         self._early = -frame / 2
         self._overdue = frame * 1.5
         self._shortest = shortest * rate
@@ -94,6 +96,8 @@ class JitterBuffer:
         """Whether the offset fits the ticks of whoever plays."""
         self._ideal = 0.0
         """What the offset would be if it were chosen now."""
+        self._deepest = 0.0
+        """What it must not stay above."""
         self._fastest = self._slowest = 0.0
         self._fastest_before = self._slowest_before = 0.0
         self._window_end = 0.0
@@ -213,6 +217,7 @@ class JitterBuffer:
         self._fastest_before = self._slowest_before = transit
         self._window_end = arrival + _WINDOW_SECONDS * self._rate
         self._offset = self._ideal = transit + self._shortest
+        self._deepest = transit + self._longest + self._overdue
         self._is_set = False
 
     def _observe(self, transit: float, stamp: int, arrival: float) -> None:
@@ -231,6 +236,7 @@ class JitterBuffer:
         fastest = min(self._fastest, self._fastest_before)
         spread = max(self._slowest, self._slowest_before) - fastest
         self._ideal = fastest + min(max(spread, self._shortest), self._longest)
+        self._deepest = fastest + self._longest + self._overdue
 
     def _put_off(self, transit: float, stamp: int, arrival: float) -> None:
         """A packet came after its time."""
@@ -255,14 +261,15 @@ class JitterBuffer:
                 # After a pause less is waited for, and nobody hears it.
                 self._offset = self._ideal
             behind = time - self._offset - stamp
-            if behind < self._early and payload != _NO_AUDIO:
+            if behind < (self._early if self._is_set else _EXACT) and payload != _NO_AUDIO:
                 break
             self._next = self._next + 1 & 0xFFFF
             if payload is None:
                 self._lost += 1
                 self._expected = stamp + self._frame
-                if behind < self._overdue:
+                if behind < -self._early:
                     return Gap.LOST
+                # Its time was an earlier tick, when nobody knew yet that it is lost.
                 continue
             self._payloads[slot] = None
             self._count -= 1
@@ -290,10 +297,10 @@ class JitterBuffer:
 
     def _is_too_deep(self, behind: float, time: float) -> bool:
         """Whether a packet is to be left out because all of them wait longer than they need to."""
-        excess = self._offset + behind - self._ideal
-        if excess < self._overdue:
+        offset = self._offset + behind
+        if offset - self._ideal < self._overdue:
             return False
-        if excess < self._longest and time - self._shrunk < _SHRINK_SECONDS * self._rate:
+        if offset < self._deepest and time - self._shrunk < _SHRINK_SECONDS * self._rate:
             return False
         self._shrunk = time
         self._offset -= self._frame

@@ -53,7 +53,7 @@ def mix_minus(frames: Sequence[bytes]) -> list[bytes]:
     others = matrix.sum(axis=0, dtype=np.int32) - matrix
     mixed = _bytes(others)
     length = len(frames[0])
-    return [mixed[at : at + length] for at in range(0, len(mixed), length)] or [b""] * len(frames)
+    return [mixed[number * length : (number + 1) * length] for number in range(len(frames))]
 
 
 def _bytes(sums: NDArray[np.int32]) -> bytes:

@@ -31,7 +31,7 @@ holds 200 ms, a telephone's 40 to 100)."""
 Stream = TypeVar("Stream", bound=Hashable)
 
 
-class Due(msgspec.Struct, Generic[Stream], frozen=True, gc=False):
+class Due(msgspec.Struct, Generic[Stream], frozen=True):
     """Streams that all owe `frames` frames, after `skipped` frames of time without any."""
 
     streams: Sequence[Stream]

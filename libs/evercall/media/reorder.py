@@ -14,6 +14,9 @@ WINDOW = 16
 MISORDER = 100
 DROPOUT = 3000
 
+AGAIN = 3
+"""So many in a row that all seem late are a sender that numbers anew, a little behind (each prompt from 0)."""
+
 _NONE_YET = -1
 
 
@@ -27,6 +30,8 @@ class Reorder:
         """Packets whose place was given up."""
         self._next = _NONE_YET
         self._held: dict[int, bytes] = {}
+        self._again: list[bytes] = []
+        self._again_next = _NONE_YET
 
     @property
     def held(self) -> int:
@@ -35,14 +40,14 @@ class Reorder:
 
     def push(self, sequence: int, payload: bytes) -> list[bytes]:
         """What is in order with this packet."""
-        if sequence == self._next and not self._held:
+        if sequence == self._next and not self._held and not self._again:
             self._next = sequence + 1 & 0xFFFF
             return [payload]
         distance = sequence_distance(sequence, self._next)
         begun = self._next != _NONE_YET
         if (begun and -MISORDER <= distance < 0) or sequence in self._held:
-            self.late += 1
-            return []
+            return self._behind(sequence, payload)
+        self._again = []
         ordered = self._make_room(sequence, distance)
         self._held[sequence] = payload
         return ordered + self._in_order()
@@ -59,6 +64,20 @@ class Reorder:
         released = self.release()
         self._next = _NONE_YET
         return released
+
+    def _behind(self, sequence: int, payload: bytes) -> list[bytes]:
+        """A packet whose place is past: it is left out, unless it and others go on with each other."""
+        if sequence != self._again_next:
+            self._again = []
+        self._again.append(payload)
+        self._again_next = sequence + 1 & 0xFFFF
+        self.late += 1
+        if len(self._again) < AGAIN:
+            return []
+        self.late -= AGAIN
+        ordered = self.restart() + self._again
+        self._next, self._again = self._again_next, []
+        return ordered
 
     def _make_room(self, sequence: int, distance: int) -> list[bytes]:
         """Gives up what is missing until the packet is within the window."""

@@ -51,7 +51,7 @@ class RtpFraming:
         try:
             packet = rtp.parse(data)
         except FrameError as error:
-            return [Fault(error)]
+            return [Fault(error.code, error.message)]
         payload = packet.payload
         is_plain = packet.payload_type == self._payload_type and packet.ssrc == self._ssrc
         if is_plain and payload and not len(payload) % self._sample_bytes:
@@ -110,14 +110,13 @@ class RtpFraming:
 
     def _other(self, packet: RtpPacket, is_audio: bool) -> list[Received]:
         if is_audio:
-            return [Fault(FrameError(Code.ODD_LENGTH, "audio ends within a sample"))]
+            return [Fault(Code.ODD_LENGTH, "audio ends within a sample")]
         if packet.payload_type != self._event_type:
-            error = FrameError(Code.RTP_PAYLOAD_TYPE, "a payload type that was not agreed")
-            return [Fault(error)]
+            return [Fault(Code.RTP_PAYLOAD_TYPE, "a payload type that was not agreed")]
         try:
             events = parse_events(packet.payload)
         except FrameError as error:
-            return [Fault(error)]
+            return [Fault(error.code, error.message)]
         heard = self._events.receive(packet.timestamp, events)
         keys = [event_key(event.event) for event in heard if not event.ended]
         return [Digit(key) for key in keys if key is not None]

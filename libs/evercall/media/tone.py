@@ -183,10 +183,9 @@ def breaks(
     rows = np.lib.stride_tricks.sliding_window_view(turned, 2 * step)[::step]
     vectors = rows @ np.hanning(2 * step)
     turns = np.angle(vectors[1:] * vectors[:-1].conj()) / (2 * np.pi)
-    jumps = (turns - np.median(turns) + 0.5) % 1 - 0.5
+    jumps = turns - np.median(turns)
     loud = 20 * np.log10(np.maximum(np.abs(vectors), 1.0))
-    # Against the usual level, so that a gap is seen from its first step to its last.
-    changes = loud[1:] - np.median(loud)
+    changes = np.diff(loud)
     bad = np.flatnonzero((np.abs(jumps) > phase) | (np.abs(changes) > decibels))
     return [Break((int(n) + 1) * step / rate, float(jumps[n]), float(changes[n])) for n in bad]
 
