@@ -20,6 +20,8 @@ from tests.support.web import ToneServer
 # Addresses of the world outside, one per kind of phone; baresip has its own in its tests.
 CALLER, CALLEE, CALLER_BY_PROXY, STRANGER, WEB = 10, 20, 30, 210, 200
 
+pytest.register_assert_rewrite("tests.e2e.theatre")
+
 _STORIES = pytest.StashKey[list[str]]()
 _FAILED = pytest.StashKey[bool]()
 

@@ -2,7 +2,7 @@
 
 SIPp has a connection for third-party call control (3PCC): commands begin and steer calls, and
 scenarios report by it what happened. A `Caller` listens for commands, a `Callee` connects to us and
-reports the calls that come in. Each call has an RTP stream of its own (`phone_rtp`).
+reports the calls that come in. Each call has an RTP stream of its own (`phone_media`).
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from deploy.lab.lab import Lab
 from deploy.lab.network import SIP_PORT
 from deploy.lab.paths import PROJECT
 from deploy.lab.rootfs import Bind
+from tests.support.phone_media import Media, MediaBoard
 from tests.support.phone_process import end, is_free
-from tests.support.phone_rtp import Media, MediaBoard
 
 SCENARIOS = PROJECT / "tests" / "data" / "sipp"
 

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from tests.support.phone_audio import FRAME, RATE, encode_ulaw, sine
-from tests.support.phone_rtp import PCMU, TELEPHONE_EVENT, Packet, Recording, _event, parse
+from tests.support.phone_rtp import PCMU, Packet, Recording, key_event, parse
 
 
 def packets(frequency: float, seconds: float, *, at: float, timestamp: int = 0) -> list[Packet]:
@@ -52,6 +52,8 @@ def test_lost_packets_leave_a_hole_in_the_tone_and_in_the_times() -> None:
     assert len(recording.tones()) == 2
     assert recording.longest_gap(0.0, 0.98) == pytest.approx(0.22, abs=0.001)
     assert recording.longest_gap(0.0, 0.38) == pytest.approx(0.02, abs=0.001)
+    assert recording.lost(0.0, 0.98) == 10
+    assert recording.lost(0.0, 0.38) == 0
 
 
 def test_silence_until_the_end_is_a_gap_too() -> None:
@@ -66,12 +68,11 @@ def test_rtcp_and_rubbish_are_no_rtp() -> None:
 
 def test_a_key_is_an_event_with_growing_duration_that_ends_three_times() -> None:
     """RFC 4733 §2.5.1.4: the end is sent three times in all."""
-    sent = [packet for slot in _event(5, ticks=4) for packet in slot]
-    bodies = [struct.unpack("!BBH", body) for _, _, _, body in sent]
+    sent = [packet for slot in key_event("5", ticks=4) for packet in slot]
+    bodies = [struct.unpack("!BBH", packet.payload) for packet in sent]
 
-    assert [marker for marker, *_ in sent] == [True, False, False, False, False, False]
-    assert {payload_type for _, payload_type, _, _ in sent} == {TELEPHONE_EVENT}
-    assert [back for _, _, back, _ in sent] == [0, 160, 320, 480, 480, 480]
+    assert [packet.marker for packet in sent] == [True, False, False, False, False, False]
+    assert [packet.back for packet in sent] == [0, 160, 320, 480, 480, 480]
     assert [duration for _, _, duration in bodies] == [160, 320, 480, 640, 640, 640]
     assert [flags >> 7 for _, flags, _ in bodies] == [0, 0, 0, 1, 1, 1]
     assert {number for number, _, _ in bodies} == {5}
