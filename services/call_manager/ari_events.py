@@ -51,9 +51,11 @@ class ChannelStateChange(_Event, frozen=True, tag=True):
 
 
 class ChannelDtmfReceived(_Event, frozen=True, tag=True):
-    """A key was released."""
+    """A key was released, after so many milliseconds."""
 
+    timestamp: str
     digit: str
+    duration_ms: int
     channel: Channel
 
 

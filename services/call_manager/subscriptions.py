@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -122,7 +123,12 @@ def _state_change(
 
 
 def _dtmf(_: AsteriskEvents, __: UUID, event: ari_events.ChannelDtmfReceived) -> Message:
-    return messages.DigitReceived(channel_id=event.channel.id, digit=event.digit)
+    return messages.DigitReceived(
+        channel_id=event.channel.id,
+        digit=event.digit,
+        duration=timedelta(milliseconds=event.duration_ms),
+        at=ari_events.time_of(event.timestamp),
+    )
 
 
 def _playback(_: AsteriskEvents, __: UUID, event: ari_events.PlaybackFinished) -> Message:

@@ -80,11 +80,7 @@ class Media(asyncio.DatagramProtocol):
         self._speech = lambda: next(endless)
 
     def press(self, keys: str, milliseconds: int = 100, pause: int = 120) -> None:
-        """Queue keys: each is an event of RFC 4733 that lasts so long, with a pause after it.
-
-        Asterisk tells a key twice that comes less than 45 ms after another; and this clock is only as
-        good as the machine is idle.
-        """
+        """Queue keys: each is an event of RFC 4733 that lasts so long, with a pause after it."""
         for key in keys:
             self._waiting.extend(key_event(key, milliseconds // 20))
             self._waiting.extend([[]] * (pause // 20))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from call_manager.domain.digits import Key
 from call_manager.domain.ports import PreparedAudio
 from evercall.actor.model import Index
 from evercall.contracts.base import Address
@@ -105,7 +106,8 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of one call.
 
     `customer_id` is None while an incoming call looks for its route. `ending` is the reason for which
-    we are hanging up. `digits` were typed and not consumed yet: personal data, gone when the call ends.
+    we are hanging up. `digits` were typed and not consumed yet, `last_key` was the last of all: personal
+    data, gone when the call ends.
     """
 
     id: UUID
@@ -123,6 +125,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     leg: Leg | None = None
     work: Work | None = None
     digits: str = ""
+    last_key: Key | None = None
     ending: HangupReason | None = None
     hangup_by: HangupBy = HangupBy.NONE
     hangup_reason: HangupReason = HangupReason.NONE

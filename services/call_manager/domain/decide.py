@@ -11,6 +11,7 @@ from typing import Any
 
 from call_manager.domain import answering, ending, flow, incoming, outgoing, refusal, resync, run
 from call_manager.domain.call import CallState, to_resource
+from call_manager.domain.digits import Key
 from call_manager.domain.messages import (
     ChannelGone,
     ChannelRinging,
@@ -123,7 +124,7 @@ def _answered(turn: Turn, message: StasisStarted | ChannelUp) -> None:
 
 
 def _digit(turn: Turn, message: DigitReceived) -> None:
-    run.hear_digit(turn, message.digit)
+    run.hear_digit(turn, Key(message.digit, message.at), message.duration)
 
 
 def _played(turn: Turn, message: PlaybackFinished) -> None:

@@ -71,6 +71,7 @@ def finish(
         tm_hangup=turn.not_later(at or turn.now),
         work=None,
         digits="",
+        last_key=None,
         variables={},
     )
     turn.publish("hangup")

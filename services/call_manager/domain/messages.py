@@ -3,7 +3,7 @@
 `subscriptions` makes these from ARI events. They never leave the process.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from evercall.contracts.base import Message
@@ -40,10 +40,12 @@ class ChannelUp(Message, frozen=True, kw_only=True):
 
 
 class DigitReceived(Message, frozen=True, kw_only=True):
-    """The far end pressed a key. `digit` is personal data."""
+    """The far end pressed a key for so long, and released it. `digit` is personal data."""
 
     channel_id: str
     digit: str
+    duration: timedelta
+    at: datetime
 
 
 class PlaybackFinished(Message, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from call_manager.domain.actions import (
     yields_to_digits,
 )
 from call_manager.domain.call import CallState, Waiting, Work
-from call_manager.domain.digits import type_ahead
+from call_manager.domain.digits import Key, is_echo, type_ahead
 from call_manager.domain.ending import hang_up, is_prompt, open_prompts
 from call_manager.domain.ports import AUDIO, PrepareAudio, PreparedAudio, PrepareSpeech
 from call_manager.domain.turn import Timer, Turn
@@ -71,9 +71,11 @@ def done(turn: Turn) -> None:
     go_on(turn)
 
 
-def hear_digit(turn: Turn, digit: str) -> None:
+def hear_digit(turn: Turn, key: Key, duration: timedelta) -> None:
     """A digit was typed."""
-    turn.change(digits=type_ahead(turn.call.digits, digit))
+    if is_echo(turn.call.last_key, key, duration):
+        return
+    turn.change(digits=type_ahead(turn.call.digits, key.digit), last_key=key)
     work = turn.call.work
     action = work.current if work is not None else None
     if work is None or action is None:

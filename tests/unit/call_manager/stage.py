@@ -3,6 +3,7 @@
 After every decision the state goes through JSON and back, as it does through the database.
 """
 
+import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,6 +40,9 @@ CUSTOMER = UUID(int=7)
 FLOW = UUID(int=8)
 CHANNEL = "1772600767.1"
 SECOND = timedelta(seconds=1)
+
+# Keys come 200 ms after each other, in whatever test.
+_key_times = itertools.count(0, 0.2)
 
 Known = msgspec.Struct | PlatformError | None
 
@@ -233,7 +237,17 @@ def gone(cause: int = 16, channel_id: str = CHANNEL) -> ChannelGone:
 
 
 def digits(typed: str) -> Iterable[DigitReceived]:
-    return [DigitReceived(channel_id=CHANNEL, digit=digit) for digit in typed]
+    return [key(digit, at=next(_key_times)) for digit in typed]
+
+
+def key(digit: str, *, at: float, milliseconds: int = 100) -> DigitReceived:
+    """A key that was released so many seconds after the start."""
+    return DigitReceived(
+        channel_id=CHANNEL,
+        digit=digit,
+        duration=timedelta(milliseconds=milliseconds),
+        at=START + timedelta(seconds=at),
+    )
 
 
 def played(place: str, *, failed: bool = False) -> PlaybackFinished:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import structs
 
 from call_manager.domain.messages import CommandRefused
 from evercall.contracts.call import CallDelete, CallFlowStopped, CallStatus, HangupReason
@@ -104,7 +105,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(typed=st.text("0123456789*#", min_size=1, max_size=5))
     def types(self, typed: str) -> None:
         for message in digits(typed):
-            self.stage.hear(type(message)(channel_id=self.channel, digit=message.digit))
+            self.stage.hear(structs.replace(message, channel_id=self.channel))
 
     @rule(failed=st.booleans())
     def current_playback_ends(self, failed: bool) -> None:

@@ -17,6 +17,7 @@ from tests.unit.call_manager.stage import (
     digits,
     gone,
     incoming,
+    key,
     played,
     receive_digits,
     up,
@@ -173,3 +174,44 @@ def test_digits_are_gone_when_the_call_is_over() -> None:
     assert stage.call.digits == "1234"
     stage.hear(gone())
     stage.assert_over()
+
+
+@pytest.mark.parametrize(
+    ("strokes", "heard"),
+    [
+        # As told by Asterisk 22.10 for keys of 100, 40 and 200 ms with pauses of 20 ms.
+        (
+            [("1", 0.433), ("2", 0.554), ("3", 0.672), ("3", 0.700), ("4", 0.793), ("4", 0.849)],
+            "1234",
+        ),
+        # A key that is really pressed again, as fast as a machine does it.
+        ([("3", 0.0), ("3", 0.16)], "33"),
+        ([("3", 0.0), ("3", 0.04), ("3", 0.16), ("3", 0.2)], "33"),
+        # Another key is never an echo.
+        ([("3", 0.0), ("4", 0.02), ("3", 0.04)], "343"),
+    ],
+)
+def test_a_key_that_asterisk_tells_twice_counts_once(
+    strokes: list[tuple[str, float]], heard: str
+) -> None:
+    stage = incoming(SLEEP)
+    for digit, at in strokes:
+        stage.hear(key(digit, at=at))
+    assert stage.call.digits == heard
+
+
+@pytest.mark.parametrize(("milliseconds", "apart", "heard"), [(40, 0.052, "5"), (40, 0.09, "55")])
+def test_a_short_key_that_asterisk_tells_twice_counts_once(
+    milliseconds: int, apart: float, heard: str
+) -> None:
+    stage = incoming(SLEEP)
+    stage.hear(key("5", at=1.0, milliseconds=milliseconds))
+    stage.hear(key("5", at=1.0 + apart, milliseconds=milliseconds))
+    assert stage.call.digits == heard
+
+
+def test_the_last_key_is_forgotten_when_the_call_ends() -> None:
+    stage = incoming(SLEEP)
+    stage.hear(*digits("5"))
+    stage.hear(gone())
+    assert stage.call.last_key is None
