@@ -2,8 +2,9 @@
 
 A stream needs its 20 ms out as soon as they are in. The streams of `soxr` cannot do that: from MQ upwards
 they filter long blocks, so that (soxr 1.1, 8 to 16 kHz, measured) nothing comes out for 100 ms, then 104 ms
-at once; their variable-rate mode gives every frame, at 12 µs. Here a linear-phase FIR filter, cut into the
-phases that the two rates need, is one matrix, and a frame one matrix product: 3.6 µs for 8 to 16 kHz.
+at once; their variable-rate mode gives every frame, in twice the time of what stands here: a linear-phase FIR
+filter, cut into the phases that the two rates need, is one matrix, and a frame one matrix product (3.8 µs for
+8 to 16 kHz).
 
 Up to 0.425 of the lower rate (3.4 kHz of 8) nothing is lost; from 0.575 on at least 70 dB are taken away.
 Between the two lies what may fold back: above 3.4 kHz, where telephone speech has nothing.

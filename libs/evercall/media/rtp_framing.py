@@ -98,8 +98,9 @@ class RtpFraming:
         """All but the next packet of audio of the same source."""
         received: list[Received] = []
         if packet.ssrc != self._ssrc:
-            # Another source has numbers of its own (RFC 3550 §8.2).
+            # Another source has numbers and a clock of its own (RFC 3550 §8.2).
             self._ssrc = packet.ssrc
+            self._events = EventReceiver()
             received = _audio(self.order.restart())
         is_audio = packet.payload_type == self._payload_type
         whole = is_audio and not len(packet.payload) % self._sample_bytes

@@ -20,6 +20,9 @@ _END = 0x80
 _VOLUME = 0x3F
 _UPDATE = 160
 _END_COUNT = 3
+_LATE = 5 * 8000
+"""A packet that is further back than that (in units of the timestamp) is not late: the sender's clock began
+anew."""
 
 
 class TelephoneEvent(msgspec.Struct, frozen=True, gc=False):
@@ -153,10 +156,10 @@ class EventReceiver:
 
     def _receive(self, timestamp: int, event: TelephoneEvent) -> list[Heard]:
         distance = timestamp_distance(timestamp, self._begin) if self._known else 1
-        if distance < 0:
+        if -_LATE <= distance < 0:
             return []
         heard: list[Heard] = []
-        if distance > 0:
+        if distance != 0:
             heard += self._begins(timestamp, distance, event)
         elif event.event != self._event or not self._sounding:
             return []

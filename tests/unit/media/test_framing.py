@@ -193,6 +193,14 @@ def test_another_source_has_numbers_of_its_own() -> None:
     assert framing.receive(packet(51, b"d", ssrc=2)) == [Audio(b"d")]
 
 
+def test_another_source_has_a_clock_of_its_own() -> None:
+    framing = rtp_framing()
+    ended = b"\5\x8a\3\x20"
+    assert framing.receive(packet(1000, ended, payload_type=101)) == [Digit("5")]
+    assert framing.receive(packet(900, ended, payload_type=101, ssrc=2)) == [Digit("5")]
+    assert framing.receive(packet(901, ended, payload_type=101, ssrc=2)) == [Digit("5")]
+
+
 def test_odd_l16_is_a_fault() -> None:
     sender = rtp.RtpSender(1, 10, sequence=0, timestamp=0)
     framing = RtpFraming(sender, payload_type=10, audio_format=AudioFormat(Coding.L16, 8000))

@@ -195,6 +195,12 @@ def test_late_and_contradicting_packets_are_ignored() -> None:
     assert receiver.stop() == []
 
 
+def test_a_clock_that_begins_anew_does_not_make_keys_late() -> None:
+    receiver = EventReceiver()
+    hear(receiver, 2, 160, begin=2_000_000)
+    assert [event.event for event in hear(receiver, 3, 160, begin=0)] == [3, 3]
+
+
 def test_packets_out_of_order_do_not_shorten_an_event() -> None:
     receiver = EventReceiver()
     receiver.receive(0, (TelephoneEvent(3, False, 10, 480),))
