@@ -13,7 +13,7 @@ from deploy.lab.errors import LabError
 from deploy.lab.lab import open_lab
 from deploy.lab.plan import Kind, Process
 from evercall.service import logging
-from tests.bench import bare, machine, messages, micro, stack
+from tests.bench import bare, machine, media, messages, micro, stack
 from tests.bench.bench import Bench
 from tests.bench.customer import bench_customer, forget_calls
 from tests.bench.errors import MeasurementFailed
@@ -21,7 +21,11 @@ from tests.bench.load import MEDIA_HOST
 from tests.bench.report import Report
 from tests.bench.sound import serve_tone
 
-ALONE: dict[str, Callable[[Bench], None]] = {"bare": bare.run, "micro": micro.run}
+ALONE: dict[str, Callable[[Bench], None]] = {
+    "bare": bare.run,
+    "micro": micro.run,
+    "media": media.run,
+}
 """Parts that need no control plane."""
 
 WHOLE: dict[str, Callable[[Bench, stack.Stack], None]] = {
