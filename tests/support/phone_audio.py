@@ -26,6 +26,11 @@ _PURITY = 0.8
 _SHORTEST_TONE = 0.06
 _SAME_TONE_HERTZ = 15.0
 
+# In frames of a spectrogram, 16 ms each. A piece in which nothing changes, a pause, tells nothing.
+_PIECE = 25
+_SLACK = 40
+_FLAT = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Tone:
@@ -103,16 +108,32 @@ def voiced_seconds(samples: Samples) -> float:
 
 
 def resemblance(heard: Samples, expected: Samples) -> float:
-    """How much `expected` is in `heard`, wherever it begins: 1 for the same, about 0 for something else.
+    """How much `expected` is in `heard`, wherever it begins: 1 for the same, about 0.5 for other speech.
 
-    Compares spectrograms (bands of 125 Hz, 16 ms apart) by correlation at the best offset, which
-    G.711, a relay and a jitter buffer leave nearly unchanged.
+    Compares spectrograms (bands of 125 Hz, 16 ms apart) by correlation, which G.711 and a relay leave nearly
+    unchanged: as a whole, to find where it begins; then in pieces of 0.4 s, each of which may lie a little
+    earlier or later, because a jitter buffer stretches pauses.
     """
     long, short = _spectrogram(heard), _spectrogram(expected)
     if len(short) == 0 or len(long) < len(short) // 2:
         return 0.0
-    padded = np.concatenate([long, np.full((len(short), long.shape[1]), long.min())])
-    return max(_correlation(padded[n : n + len(short)], short) for n in range(len(long)))
+    quiet = np.full((len(short) + _SLACK, long.shape[1]), long.min())
+    line = np.concatenate([quiet[:_SLACK], long, quiet])
+    begin = _best(line, short, range(len(long) + _SLACK))[1]
+    pieces = [(at, short[at : at + _PIECE]) for at in range(0, len(short) - _PIECE // 2, _PIECE)]
+    found = [
+        _best(line, piece, range(max(0, begin + at - _SLACK), begin + at + _SLACK))[0]
+        for at, piece in pieces
+        if piece.std() > _FLAT
+    ]
+    return sum(found) / len(found) if found else 0.0
+
+
+def _best(
+    line: NDArray[np.float64], part: NDArray[np.float64], places: Iterable[int]
+) -> tuple[float, int]:
+    """The best correlation of the part with what lies at one of the places, and that place."""
+    return max((_correlation(line[at : at + len(part)], part), at) for at in places)
 
 
 def _spectrogram(samples: Samples) -> NDArray[np.float64]:
@@ -126,6 +147,8 @@ def _spectrogram(samples: Samples) -> NDArray[np.float64]:
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    if one.shape != other.shape:  # beyond the end of the line
+        return 0.0
     a, b = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum()) / scale if scale else 0.0
