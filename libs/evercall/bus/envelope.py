@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar, get_args
-from uuid import UUID
 
 import msgspec
 
@@ -46,7 +45,6 @@ class Incoming:
     type: str
     body: bytes
     message_id: str
-    routing_key: str
     origin: Origin | None
     correlation_id: str | None
     delivery_tag: int
@@ -60,7 +58,6 @@ class Incoming:
             type=properties.type,
             body=delivery.body,
             message_id=properties.message_id,
-            routing_key=delivery.routing_key,
             origin=Origin(reply_to, correlation) if reply_to else None,
             correlation_id=correlation,
             delivery_tag=delivery.delivery_tag,
@@ -105,8 +102,3 @@ def answer_decoder(request: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
 def error_body(error: PlatformError) -> bytes:
     """An error as the body of an answer of the type `error`."""
     return encode(error.to_data())
-
-
-def new_message_id(value: UUID) -> str:
-    """A message id from a UUID."""
-    return value.hex
