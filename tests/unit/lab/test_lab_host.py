@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ def test_an_address_taken_by_a_socket_on_all_addresses_is_seen() -> None:
 def test_processes_are_found_by_their_exact_words() -> None:
     argv = ["sleep", "8.25"]
     with subprocess.Popen(argv) as process:
+        # Popen returns when the descriptors are closed by execve(2), a moment before the words are in /proc.
+        words = Path(f"/proc/{process.pid}/cmdline")
+        until = time.monotonic() + 5.0
+        while not words.read_bytes() and time.monotonic() < until:
+            time.sleep(0.001)
         assert processes_running(argv) == [process.pid]
         assert processes_running(argv[:1]) == []
         process.terminate()
