@@ -1,0 +1,37 @@
+"""Who may do what: asked of `api_manager`, which alone knows keys and tokens."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from evercall.contracts.base import Request
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer that the caller acts for; `expires_at`: when the credential ends, None for never."""
+
+    customer_id: UUID
+    expires_at: datetime | None = None
+
+
+class AccessCheck(Request[Access], frozen=True, kw_only=True):
+    """Checks the credentials of an HTTP request that another service has received. All of it is secret.
+
+    Limits per address and customer count as for every request of the API.
+
+    Errors: `authentication_required`, `invalid_credentials`, `account_frozen`, `permission_denied`,
+    `customer_not_found`, `rate_limit_exceeded`.
+
+    Attributes:
+        query: the raw query string.
+        authorization, cookie: those headers; empty where there is none.
+        client: the caller's address.
+        counts: False for a repeated look at a credential that was already let in.
+    """
+
+    query: str
+    authorization: str = ""
+    cookie: str = ""
+    client: str
+    counts: bool = True
