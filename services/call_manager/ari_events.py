@@ -26,6 +26,7 @@ class Channel(msgspec.Struct, frozen=True):
     id: str
     state: str = ""
     caller: Caller = Caller()
+    channelvars: dict[str, str] = {}
 
 
 class Playback(msgspec.Struct, frozen=True):

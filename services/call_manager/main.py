@@ -48,6 +48,7 @@ async def compose(process: Process[Settings]) -> None:
     rules = Rules(
         dial_timeout=timedelta(seconds=settings.dial_timeout),
         longest_duration=timedelta(seconds=settings.longest_call),
+        media_streams=settings.media_streams_per_call,
     )
     kind = ActorKind(KIND, CallState, observed(partial(decide, rules)), index)
     await bus.serve(SERVICE, CallReader(ActorQuery(database, SERVICE, kind)).handlers)

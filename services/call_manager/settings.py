@@ -33,6 +33,10 @@ class Settings(ServiceSettings):
     dial_timeout: int = Field(default=60, ge=1, description="Seconds until nobody has answered")
     longest_call: int = Field(default=3600, ge=1, description="Seconds that a call may last")
 
+    media_streams_per_call: int = Field(
+        default=5, ge=0, description="How many media streams a call may have at once"
+    )
+
     @field_validator("fetch_allowed_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:

@@ -12,10 +12,16 @@ from prometheus_client import Counter
 from call_manager import ari_events
 from call_manager.domain import messages
 from call_manager.domain.call import CallState
+from call_manager.domain.media import is_media_channel, is_orphaned
 from evercall.actor.turn import Delivery, LiveActors
 from evercall.contracts.asterisk import AsteriskEvents, AsteriskSnapshot, CommandsRefused
 from evercall.contracts.base import Message
 from evercall.contracts.call import CallCreate, CallDelete, CallFlowStopped, CallHangup
+from evercall.contracts.media import (
+    ExternalMediaOwnerGone,
+    ExternalMediaStart,
+    ExternalMediaStop,
+)
 
 KIND = "call"
 """The kind of a call's actor."""
@@ -28,6 +34,9 @@ ACCEPTS: tuple[type[Message], ...] = (
     CallHangup,
     CallDelete,
     CallFlowStopped,
+    ExternalMediaStart,
+    ExternalMediaStop,
+    ExternalMediaOwnerGone,
 )
 
 UNUSED = Counter(
@@ -54,6 +63,14 @@ def receive(message: Message, live: LiveActors) -> Iterable[Delivery]:
             ]
         case AsteriskSnapshot():
             return list(_from_snapshot(message, live))
+        case ExternalMediaStart() | ExternalMediaStop():
+            return [Delivery(KIND, message.call_id, message)]
+        case ExternalMediaOwnerGone():
+            return [
+                Delivery(KIND, actor.id, message)
+                for actor in live.of(KIND)
+                if _has_orphans(actor.state, message)
+            ]
         case CallCreate() | CallHangup() | CallDelete() | CallFlowStopped():
             return [Delivery(KIND, message.id, message)]
     raise TypeError(f"nobody here expects {type(message).__name__}")
@@ -88,6 +105,12 @@ def _from_snapshot(message: AsteriskSnapshot, live: LiveActors) -> Iterator[Deli
         yield Delivery(KIND, call_id, body)
 
 
+def _has_orphans(state: object, message: ExternalMediaOwnerGone) -> bool:
+    if not isinstance(state, CallState):
+        return False
+    return any(is_orphaned(stream, message) for stream in state.media.values())
+
+
 def _is_on(state: object, asterisk_id: str) -> bool:
     if not isinstance(state, CallState) or state.leg is None:
         return False
@@ -96,7 +119,9 @@ def _is_on(state: object, asterisk_id: str) -> bool:
 
 def _stasis_start(
     envelope: AsteriskEvents, call_id: UUID, event: ari_events.StasisStart
-) -> Message:
+) -> Message | None:
+    if is_media_channel(event.channel.id):
+        return _media_leg(envelope, event.channel)
     return messages.StasisStarted(
         call_id=call_id,
         asterisk_id=envelope.asterisk_id,
@@ -109,10 +134,31 @@ def _stasis_start(
     )
 
 
+def _media_leg(envelope: AsteriskEvents, channel: ari_events.Channel) -> Message | None:
+    variables = channel.channelvars
+    port = variables.get("UNICASTRTP_LOCAL_PORT", "")
+    if not port:
+        return None
+    return messages.MediaLegUp(
+        stream_id=_stream_of(channel.id),
+        asterisk_id=envelope.asterisk_id,
+        channel_id=channel.id,
+        rtp_address=variables.get("UNICASTRTP_LOCAL_ADDRESS", ""),
+        rtp_port=int(port),
+    )
+
+
+def _stream_of(channel_id: str) -> UUID:
+    """`<call id>.media.<stream id>.<…>`"""
+    return UUID(channel_id.split(".")[2])
+
+
 def _state_change(
     _: AsteriskEvents, __: UUID, event: ari_events.ChannelStateChange
 ) -> Message | None:
     channel = event.channel
+    if is_media_channel(channel.id):
+        return None
     at = ari_events.time_of(event.timestamp)
     match channel.state:
         case "Up":
@@ -122,7 +168,9 @@ def _state_change(
     return None
 
 
-def _dtmf(_: AsteriskEvents, __: UUID, event: ari_events.ChannelDtmfReceived) -> Message:
+def _dtmf(_: AsteriskEvents, __: UUID, event: ari_events.ChannelDtmfReceived) -> Message | None:
+    if is_media_channel(event.channel.id):
+        return None
     return messages.DigitReceived(
         channel_id=event.channel.id,
         digit=event.digit,
@@ -137,6 +185,10 @@ def _playback(_: AsteriskEvents, __: UUID, event: ari_events.PlaybackFinished) -
 
 
 def _destroyed(_: AsteriskEvents, __: UUID, event: ari_events.ChannelDestroyed) -> Message:
+    if is_media_channel(event.channel.id):
+        return messages.MediaLegGone(
+            stream_id=_stream_of(event.channel.id), channel_id=event.channel.id
+        )
     return messages.ChannelGone(
         channel_id=event.channel.id,
         cause=event.cause,

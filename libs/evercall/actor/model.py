@@ -17,6 +17,8 @@ loads the actor next, so every receiver must bear hearing a thing twice:
     Tell      committed: it goes through the outbox              to an actor, one way, never lost
     Publish   committed: it goes through the outbox              domain event
     Reply     sent once after the commit, at most once           to the sender of this message
+    Defer     the `Reply` with its key                           the reply goes to the sender of this message
+    Notify    sent once after the commit, at most once           to one queue, nobody answers
 
 A `Reply` while deciding on `Answered` or `Failed` goes to the sender of the message whose decision asked.
 """
@@ -106,16 +108,36 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to the request that is being decided on."""
+    """The answer to the request that is being decided on, or (`key`) to the one that was deferred."""
 
     body: msgspec.Struct
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyError:
-    """The error that answers the request that is being decided on."""
+    """The error that answers the request that is being decided on, or (`key`) the one that was deferred."""
 
     error: PlatformError
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """The request that is being decided on is answered later, by a `Reply` or `ReplyError` with this key.
+
+    Whoever repeats the request meanwhile gets the answer instead of who asked first: it is the same one.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """A word to one process (its own queue). Lost where that process is away."""
+
+    queue: str
+    body: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +161,18 @@ class Resend:
 
 
 Effect = (
-    Ask | Command | Settle | Resend | Tell | Publish | Reply | ReplyError | SetTimer | CancelTimer
+    Ask
+    | Command
+    | Settle
+    | Resend
+    | Tell
+    | Publish
+    | Reply
+    | ReplyError
+    | Defer
+    | Notify
+    | SetTimer
+    | CancelTimer
 )
 
 
@@ -200,7 +233,14 @@ class PendingCommand(msgspec.Struct, frozen=True, kw_only=True, tag="command", t
     command: AriCommand
 
 
-Pending = PendingAsk | PendingCommand
+class PendingReply(msgspec.Struct, frozen=True, kw_only=True, tag="reply", tag_field="kind"):
+    """Somebody who waits for an answer that was deferred, as it is stored."""
+
+    reply_to: str
+    correlation_id: str | None = None
+
+
+Pending = PendingAsk | PendingCommand | PendingReply
 
 
 @dataclass(slots=True)

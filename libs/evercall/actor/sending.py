@@ -46,7 +46,7 @@ class Sender:
         self._answered = answered
 
     async def send(self, outgoing: Outgoing) -> None:
-        """Sends commands (grouped by Asterisk), requests and replies."""
+        """Sends commands (grouped by Asterisk), requests, replies and notices."""
         try:
             for asterisk_id, commands in outgoing.commands.items():
                 await self._send_commands(asterisk_id, commands)
@@ -54,6 +54,9 @@ class Sender:
                 await self._send_ask(kind, actor, key, pending)
             for origin, body, error in outgoing.replies:
                 await self._bus.reply(origin, body, error=error)
+            for queue, notice in outgoing.notices:
+                headers = properties(tag_of(notice), message_id=new_id().hex, persistent=False)
+                await self._bus.send(topology.RPC, queue, encode(notice), headers)
         except Unavailable:
             log.debug("actor_send_failed")
 

@@ -15,7 +15,15 @@ from uuid import UUID
 import msgspec
 
 from evercall.actor import model
-from evercall.actor.model import Actor, ActorKind, Answered, Failed, PendingAsk, PendingCommand
+from evercall.actor.model import (
+    Actor,
+    ActorKind,
+    Answered,
+    Failed,
+    PendingAsk,
+    PendingCommand,
+    PendingReply,
+)
 from evercall.actor.store import OutboxRow
 from evercall.bus import topology
 from evercall.bus.envelope import Origin, answer_decoder, decode_error, encode, error_body, tag_of
@@ -81,12 +89,13 @@ class Outgoing:
     commands: dict[str, list[AriCommand]] = field(default_factory=dict)
     asks: list[tuple[str, UUID, str, PendingAsk]] = field(default_factory=list)
     replies: list[tuple[Origin, bytes, bool]] = field(default_factory=list)
+    notices: list[tuple[str, Message]] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
 
     @property
     def is_awaited(self) -> bool:
         """Whether somebody waits for this: an Asterisk, a service, a caller."""
-        return bool(self.commands or self.asks or self.replies)
+        return bool(self.commands or self.asks or self.replies or self.notices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +256,14 @@ class Turn:
                     self._touch(actor)
             case model.Ask():
                 self._ask(actor, origin, effect)
-            case model.Reply(body):
-                if origin is not None:
-                    self.outgoing.replies.append((origin, encode(body), False))
-            case model.ReplyError(error):
-                if origin is not None:
-                    self.outgoing.replies.append((origin, error_body(error), True))
+            case model.Reply(body, key):
+                self._reply(self._waiting(actor, key) if key else origin, encode(body), False)
+            case model.ReplyError(error, key):
+                self._reply(self._waiting(actor, key) if key else origin, error_body(error), True)
+            case model.Defer(key):
+                self._defer(actor, origin, key)
+            case model.Notify(queue, body):
+                self.outgoing.notices.append((queue, body))
             case model.SetTimer(name, at):
                 actor.timers[name] = at
                 self.timers.append((at, actor.id, name))
@@ -266,6 +277,29 @@ class Turn:
                 self._tell(actor, effect)
             case model.Resend():
                 self.resend(actor)
+
+    def _reply(self, origin: Origin | None, body: bytes, error: bool) -> None:
+        if origin is not None:
+            self.outgoing.replies.append((origin, body, error))
+
+    def _waiting(self, actor: Actor[Any], key: str) -> Origin | None:
+        """Who waits for a deferred answer; nobody does after this."""
+        pending = actor.pending.get(key)
+        if not isinstance(pending, PendingReply):
+            return None
+        del actor.pending[key]
+        self._touch(actor)
+        return Origin(pending.reply_to, pending.correlation_id)
+
+    def _defer(self, actor: Actor[Any], origin: Origin | None, key: str) -> None:
+        if origin is None:
+            return
+        if actor.state is None:
+            raise TypeError("an actor without a state cannot answer later")
+        actor.pending[key] = PendingReply(
+            reply_to=origin.reply_to, correlation_id=origin.correlation_id
+        )
+        self._touch(actor)
 
     def _ask(self, actor: Actor[Any], origin: Origin | None, ask: model.Ask) -> None:
         port = self._world.ports.get(ask.service)
@@ -291,6 +325,8 @@ class Turn:
         if isinstance(pending, PendingCommand):
             queue = self.outgoing.commands.setdefault(pending.asterisk_id, [])
             queue.append(pending.command)
+            return
+        if isinstance(pending, PendingReply):
             return
         self.outgoing.asks.append((actor.kind.name, actor.id, key, pending))
 

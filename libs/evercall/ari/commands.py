@@ -205,6 +205,24 @@ def send_dtmf(
     return _command(actor, key, "POST", ("channels", channel_id, "dtmf"), query)
 
 
+def look_for(actor: UUID, key: str, channel_id: str) -> AriCommand:
+    """Asks for a channel. Only a refusal is heard of: 404 proves that it is gone."""
+    return _command(actor, key, "GET", ("channels", channel_id))
+
+
+def start_silence(actor: UUID, key: str, channel_id: str) -> AriCommand:
+    """Sends silence to the far end, so that there is something to whisper into. Again: 204.
+
+    A playback ends it for good.
+    """
+    return _command(actor, key, "POST", ("channels", channel_id, "silence"))
+
+
+def stop_silence(actor: UUID, key: str, channel_id: str) -> AriCommand:
+    """Ends the silence. Again: 204."""
+    return _command(actor, key, "DELETE", ("channels", channel_id, "silence"))
+
+
 def set_variable(actor: UUID, key: str, channel_id: str, name: str, value: str) -> AriCommand:
     """Sets a channel variable or dialplan function, for example `PJSIP_HEADER(add,X-Name)`."""
     query = {"variable": name, "value": value}

@@ -10,13 +10,20 @@ when it plays on a channel that is not up. A `sleep` before the answer lets the 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from call_manager.domain import media
 from call_manager.domain.call import CallState, Waiting, Work
 from call_manager.domain.digits import collect_for
 from call_manager.domain.ending import hang_up
 from call_manager.domain.turn import Timer, Turn
+from evercall.actor.model import Ask
 from evercall.ari import commands
 from evercall.contracts.call import Direction, HangupReason
 from evercall.contracts.flow import RunAction
+from evercall.contracts.ids import derived_id
+from evercall.contracts.media import MediaConnect, MediaDirection
+
+MEDIA_PATIENCE = timedelta(seconds=5)
+"""After that a flow goes on without the stream that it wanted."""
 
 PLAYBACK_MARGIN = timedelta(seconds=5)
 """A prompt whose end nobody reports (Asterisk's events were cut off) counts as over this long after it
@@ -121,6 +128,39 @@ def _hangup(turn: Turn, action: RunAction) -> bool:
     return False
 
 
+def _external_media_start(turn: Turn, action: RunAction) -> bool:
+    """Before the answer there is no audio: it waits for an answer that was asked for; without one there is
+    nothing to stream, and it is skipped."""
+    if not turn.leg.up:
+        if turn.leg.answering:
+            turn.change_work(waiting=Waiting.ANSWER)
+        return not turn.leg.answering
+    call, option = turn.call, action.option
+    if call.customer_id is None:
+        raise AssertionError("a call without a customer runs no flow")
+    identifier = derived_id(call.id, f"media.{turn.work.place}")
+    turn.change(connecting=[*call.connecting, identifier])
+    request = MediaConnect(
+        id=identifier,
+        call_id=call.id,
+        customer_id=call.customer_id,
+        target=str(option.get("url") or option.get("external_host", "")),
+        transport=str(option.get("transport", "")),
+        encapsulation=str(option.get("encapsulation", "rtp")),
+        direction_listen=MediaDirection(option.get("direction_listen", "both")),
+        direction_speak=MediaDirection(option.get("direction_speak", "both")),
+    )
+    turn.add(Ask(turn.work.media_key, "media_manager", request))
+    turn.change_work(waiting=Waiting.MEDIA)
+    turn.set_timer(Timer.ACTION, MEDIA_PATIENCE)
+    return False
+
+
+def _external_media_stop(turn: Turn, _action: RunAction) -> bool:
+    media.stop_all(turn, "stopped_by_flow", from_flow_only=True)
+    return True
+
+
 _BEGINNINGS: Mapping[str, Callable[[Turn, RunAction], bool]] = {
     "answer": _answer,
     "play": _prompt,
@@ -128,6 +168,8 @@ _BEGINNINGS: Mapping[str, Callable[[Turn, RunAction], bool]] = {
     "sleep": _sleep,
     "digits_receive": _digits_receive,
     "hangup": _hangup,
+    "external_media_start": _external_media_start,
+    "external_media_stop": _external_media_stop,
 }
 
 _REASONS = {reason.value: reason for reason in HangupReason if reason is not HangupReason.NONE}

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from call_manager.domain.digits import Key
+from call_manager.domain.media_stream import Stream
 from call_manager.domain.ports import PreparedAudio
 from evercall.actor.model import Index
 from evercall.contracts.base import Address
@@ -54,6 +55,8 @@ class Waiting(StrEnum):
     """a playback broke off: most often the first sign that the far end has hung up"""
     SLEEP = "sleep"
     DIGITS = "digits"
+    MEDIA = "media"
+    """media_manager's word that it connects to an application"""
     ANSWER = "answer"
     """all is done, but the answer that we asked for is not there yet"""
 
@@ -91,6 +94,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return f"play.{self.place}"
 
     @property
+    def media_key(self) -> str:
+        """The key under which media_manager is asked to connect to an application."""
+        return f"media.{self.place}"
+
+    @property
     def run_key(self) -> str:
         """The key under which the next run is asked for."""
         return f"run.{self.sequence + 1}"
@@ -107,7 +115,8 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
 
     `customer_id` is None while an incoming call looks for its route. `ending` is the reason for which
     we are hanging up. `digits` were typed and not consumed yet, `last_key` was the last of all: personal
-    data, gone when the call ends.
+    data, gone when the call ends. `media` are its streams by their id; `connecting` the ids of those that
+    media_manager was asked for and has not begun.
     """
 
     id: UUID
@@ -126,6 +135,8 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     work: Work | None = None
     digits: str = ""
     last_key: Key | None = None
+    media: dict[str, Stream] = {}
+    connecting: list[UUID] = []
     ending: HangupReason | None = None
     hangup_by: HangupBy = HangupBy.NONE
     hangup_reason: HangupReason = HangupReason.NONE

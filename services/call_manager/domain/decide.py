@@ -8,8 +8,19 @@ decide ── no call yet ────────────▶ incoming.enter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from call_manager.domain import answering, ending, flow, incoming, outgoing, refusal, resync, run
+from call_manager.domain import (
+    answering,
+    ending,
+    flow,
+    incoming,
+    media,
+    outgoing,
+    refusal,
+    resync,
+    run,
+)
 from call_manager.domain.call import CallState, to_resource
 from call_manager.domain.digits import Key
 from call_manager.domain.messages import (
@@ -18,6 +29,8 @@ from call_manager.domain.messages import (
     ChannelsSeen,
     ChannelUp,
     DigitReceived,
+    MediaLegGone,
+    MediaLegUp,
     PlaybackFinished,
     StasisStarted,
 )
@@ -37,6 +50,11 @@ from evercall.contracts.call import (
     Direction,
     HangupReason,
 )
+from evercall.contracts.media import (
+    ExternalMediaOwnerGone,
+    ExternalMediaStart,
+    ExternalMediaStop,
+)
 from evercall.service.errors import Conflict, NotFound
 
 
@@ -48,6 +66,8 @@ def decide(
         return _decide_without_call(rules, message, now)
     turn = Turn(rules, state, now)
     if state.customer_id is None and state.status is not CallStatus.HANGUP:
+        if isinstance(message, ExternalMediaStart | ExternalMediaStop):
+            return Decision(state, (ReplyError(_not_found()),))
         incoming.look_for_route(turn, message)
         return turn.decision()
     if isinstance(message, CallHangup | CallDelete) and not _may_see(state, message):
@@ -70,8 +90,10 @@ def _decide_without_call(rules: Rules, message: Message, now: datetime) -> Decis
             return incoming.enter(message, now)
         case CallCreate():
             return outgoing.create(rules, message, now)
-        case CallHangup() | CallDelete():
+        case CallHangup() | CallDelete() | ExternalMediaStart() | ExternalMediaStop():
             return Decision(None, (ReplyError(_not_found()),))
+        case MediaLegUp():
+            return Decision(None, hang_up_stray(UUID(message.channel_id[:36]), message))
         case ChannelsSeen() if not is_young(message.call_id, now):
             return Decision(None, hang_up_all(message))
         case _:
@@ -170,6 +192,34 @@ def _flow_stopped(turn: Turn, message: CallFlowStopped) -> None:
         ending.hang_up(turn, HangupReason.NORMAL)
 
 
+def _media_start_asked(turn: Turn, message: ExternalMediaStart) -> None:
+    media.start(turn, message)
+
+
+def _media_stop_asked(turn: Turn, message: ExternalMediaStop) -> None:
+    media.stop_asked(turn, message)
+
+
+def _media_owner_gone(turn: Turn, message: ExternalMediaOwnerGone) -> None:
+    media.owner_gone(turn, message)
+
+
+def _media_leg_up(turn: Turn, message: MediaLegUp) -> None:
+    media.leg_up(turn, message)
+
+
+def _media_leg_gone(turn: Turn, message: MediaLegGone) -> None:
+    media.leg_gone(turn, message)
+
+
+def _media_settled(turn: Turn, message: Answered | Failed) -> None:
+    run.media_settled(turn, message.key)
+
+
+def _media_due(turn: Turn, message: TimerFired) -> None:
+    media.overdue(turn, message.name)
+
+
 def _asterisk_chosen(turn: Turn, message: Answered) -> None:
     outgoing.dial(turn, message.body)
 
@@ -220,20 +270,27 @@ _HANDLERS: Mapping[Trigger, Callable[[Turn, Any], None]] = {
     Trigger.DIGIT: _digit,
     Trigger.PLAYED: _played,
     Trigger.GONE: _gone,
+    Trigger.MEDIA_LEG_UP: _media_leg_up,
+    Trigger.MEDIA_LEG_GONE: _media_leg_gone,
     Trigger.REFUSED: refusal.refused,
     Trigger.SEEN: _seen,
     Trigger.CREATE_ASKED: _create_asked,
     Trigger.HANGUP_ASKED: _hangup_asked,
     Trigger.DELETE_ASKED: _delete_asked,
     Trigger.FLOW_STOPPED: _flow_stopped,
+    Trigger.MEDIA_START_ASKED: _media_start_asked,
+    Trigger.MEDIA_STOP_ASKED: _media_stop_asked,
+    Trigger.MEDIA_OWNER_GONE: _media_owner_gone,
     Trigger.ASTERISK_CHOSEN: _asterisk_chosen,
     Trigger.NO_ASTERISK: _no_asterisk,
     Trigger.RUN_GIVEN: _run_given,
     Trigger.RUN_REFUSED: _run_refused,
     Trigger.AUDIO_SETTLED: _audio_settled,
+    Trigger.MEDIA_SETTLED: _media_settled,
     Trigger.DIAL_OVERDUE: _dial_overdue,
     Trigger.DURATION_OVER: _duration_over,
     Trigger.ACTION_DUE: _action_due,
     Trigger.ASK_DUE: _ask_due,
     Trigger.GONE_OVERDUE: _gone_overdue,
+    Trigger.MEDIA_DUE: _media_due,
 }

@@ -5,6 +5,7 @@
 
 from datetime import datetime, timedelta
 
+from call_manager.domain import media
 from call_manager.domain.call import Work
 from call_manager.domain.causes import CAUSES, UNKNOWN, phase_of, reason_of
 from call_manager.domain.transitions import Trigger
@@ -35,6 +36,7 @@ def hang_up(turn: Turn, reason: HangupReason) -> None:
     unanswered = call.direction is Direction.OUTGOING and call.status is not CallStatus.PROGRESSING
     turn.change(ending=reason)
     turn.move(Trigger.GIVEN_UP if unanswered else Trigger.ENDED)
+    media.stop_all(turn, "call_ended")
     turn.settle(*_open_keys(turn))
     turn.cancel_timers(Timer.DIAL, Timer.DURATION, Timer.ACTION, Timer.ASK)
     repeat_hangup(turn)
@@ -61,6 +63,7 @@ def finish(
     call = turn.call
     by_us = call.ending is not None or trigger in (Trigger.LOST, Trigger.NO_ASTERISK)
     reason = call.ending or _reason(turn, trigger, cause)
+    media.stop_all(turn, "call_ended")
     turn.settle(*_open_keys(turn), "hangup")
     turn.cancel_timers(*Timer)
     turn.move(trigger)
@@ -101,7 +104,7 @@ def _open_keys(turn: Turn) -> list[str]:
     call = turn.call
     keys = ["answer"] if call.direction is Direction.INCOMING else ["asterisk", "create"]
     if call.work is not None:
-        keys += [call.work.run_key, call.work.prompt_key]
+        keys += [call.work.run_key, call.work.prompt_key, call.work.media_key]
         keys += open_prompts(call.work)
     return keys
 

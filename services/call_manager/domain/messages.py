@@ -63,6 +63,23 @@ class ChannelGone(Message, frozen=True, kw_only=True):
     at: datetime
 
 
+class MediaLegUp(Message, frozen=True, kw_only=True):
+    """An external channel of a stream is in our hands. Its RTP comes from, and goes to, this address."""
+
+    stream_id: UUID
+    asterisk_id: str
+    channel_id: str
+    rtp_address: str
+    rtp_port: int
+
+
+class MediaLegGone(Message, frozen=True, kw_only=True):
+    """A channel of a stream (the external one, or the snoop) was destroyed."""
+
+    stream_id: UUID
+    channel_id: str
+
+
 class CommandRefused(Message, frozen=True, kw_only=True):
     """Asterisk refused the command `key` with this HTTP status; 0: no answer came."""
 

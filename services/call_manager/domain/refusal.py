@@ -5,6 +5,7 @@ Status 0 (no answer came) proves nothing: what was commanded may have happened. 
 the snapshot after the gap (`resync`) repeats what bears repeating.
 """
 
+from call_manager.domain import media
 from call_manager.domain.call import Waiting
 from call_manager.domain.ending import finish, hang_up
 from call_manager.domain.messages import CommandRefused
@@ -23,6 +24,9 @@ def refused(turn: Turn, message: CommandRefused) -> None:
     if message.status == NO_ANSWER:
         return
     name, _, place = message.key.partition(".")
+    if name.startswith("media-"):
+        media.refused(turn, name, place, message.status)
+        return
     match name:
         case "create":
             _create_refused(turn, message.status)

@@ -1,5 +1,6 @@
 """After a gap in Asterisk's events: the call compares what it believes with what Asterisk has."""
 
+from call_manager.domain import media
 from call_manager.domain.actions import repeat_answer
 from call_manager.domain.answering import answered
 from call_manager.domain.ending import finish, repeat_hangup
@@ -21,6 +22,7 @@ def seen(turn: Turn, message: ChannelsSeen) -> None:
         if leg.seen:
             finish(turn, Trigger.LOST)
         return
+    media.seen(turn, message)
     state = message.channels.get(leg.channel_id)
     if state is not None:
         _alive(turn, state)

@@ -12,6 +12,7 @@ that can't be had is skipped. Unknown actions are skipped too.
 
 from datetime import timedelta
 
+from call_manager.domain import media
 from call_manager.domain.actions import (
     begin,
     playback_id,
@@ -67,6 +68,7 @@ def done(turn: Turn) -> None:
     turn.cancel_timers(Timer.ACTION)
     if turn.work.waiting in (Waiting.PLAYBACK, Waiting.HANGUP):
         turn.settle(turn.work.prompt_key)
+        media.prompt_over(turn)
     turn.change_work(position=turn.work.position + 1)
     go_on(turn)
 
@@ -76,6 +78,7 @@ def hear_digit(turn: Turn, key: Key, duration: timedelta) -> None:
     if is_echo(turn.call.last_key, key, duration):
         return
     turn.change(digits=type_ahead(turn.call.digits, key.digit), last_key=key)
+    media.digit_heard(turn, key.digit, duration)
     work = turn.call.work
     action = work.current if work is not None else None
     if work is None or action is None:
@@ -97,8 +100,19 @@ def action_due(turn: Turn) -> None:
         turn.change(digits="")
     if work.waiting is Waiting.PLAYBACK:
         stop_prompt(turn)
-    if work.waiting in (Waiting.DIGITS, Waiting.SLEEP, Waiting.PLAYBACK, Waiting.HANGUP):
+    if work.waiting is Waiting.MEDIA:
+        turn.settle(work.media_key)
+    if work.waiting in _ENDED_BY_TIME:
         done(turn)
+
+
+_ENDED_BY_TIME = (
+    Waiting.DIGITS,
+    Waiting.SLEEP,
+    Waiting.PLAYBACK,
+    Waiting.HANGUP,
+    Waiting.MEDIA,
+)
 
 
 def playback_finished(turn: Turn, finished_id: str, *, failed: bool) -> None:
@@ -123,6 +137,13 @@ def audio_settled(turn: Turn, key: str, audio: PreparedAudio | None) -> None:
     turn.change_work(audio={**work.audio, int(position): audio})
     if work.waiting is Waiting.AUDIO and work.position == int(position):
         go_on(turn)
+
+
+def media_settled(turn: Turn, key: str) -> None:
+    """media_manager connects to an application, or won't: the flow goes on."""
+    work = turn.call.work
+    if work is not None and work.waiting is Waiting.MEDIA and key == work.media_key:
+        done(turn)
 
 
 def answer_took_effect(turn: Turn) -> None:

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from urllib.parse import quote
 from uuid import UUID
 
 from call_manager.domain.call import Leg
@@ -57,6 +56,4 @@ def look_for(call_id: UUID, leg: Leg) -> AriCommand:
     The snapshot alone does not. It was taken a moment before it was sent, so events that came before it may
     tell of channels that are younger.
     """
-    return AriCommand(
-        actor=call_id, key="look", method="GET", uri=f"channels/{quote(leg.channel_id, safe='')}"
-    )
+    return commands.look_for(call_id, "look", leg.channel_id)

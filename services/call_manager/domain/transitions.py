@@ -47,6 +47,8 @@ class Trigger(StrEnum):
     DIGIT = "digit"
     PLAYED = "played"
     GONE = "gone"
+    MEDIA_LEG_UP = "media_leg_up"
+    MEDIA_LEG_GONE = "media_leg_gone"
     REFUSED = "refused"
     SEEN = "seen"
 
@@ -55,6 +57,10 @@ class Trigger(StrEnum):
     HANGUP_ASKED = "hangup_asked"
     DELETE_ASKED = "delete_asked"
     FLOW_STOPPED = "flow_stopped"
+    MEDIA_START_ASKED = "media_start_asked"
+    """The handler answers for every status, because the error says which one it is."""
+    MEDIA_STOP_ASKED = "media_stop_asked"
+    MEDIA_OWNER_GONE = "media_owner_gone"
 
     # answers to what the call asked
     ROUTE_SETTLED = "route_settled"
@@ -64,6 +70,7 @@ class Trigger(StrEnum):
     RUN_GIVEN = "run_given"
     RUN_REFUSED = "run_refused"
     AUDIO_SETTLED = "audio_settled"
+    MEDIA_SETTLED = "media_settled"
 
     # timers
     DIAL_OVERDUE = "dial_overdue"
@@ -71,6 +78,7 @@ class Trigger(StrEnum):
     ACTION_DUE = "action_due"
     ASK_DUE = "ask_due"
     GONE_OVERDUE = "gone_overdue"
+    MEDIA_DUE = "media_due"
 
     # drawn from the above
     GIVEN_UP = "given_up"
@@ -99,6 +107,8 @@ _MATRIX: Mapping[Trigger, tuple[Cell, Cell, Cell, Cell, Cell, Cell]] = {
     Trigger.DIGIT:           (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.PLAYED:          (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.GONE:            (_HANG,  _HANG,  _HANG,      _HANG,      _HANG,    _NONE),
+    Trigger.MEDIA_LEG_UP:    (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
+    Trigger.MEDIA_LEG_GONE:  (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
     Trigger.REFUSED:         (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _NONE),
     Trigger.SEEN:            (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
 
@@ -106,6 +116,9 @@ _MATRIX: Mapping[Trigger, tuple[Cell, Cell, Cell, Cell, Cell, Cell]] = {
     Trigger.HANGUP_ASKED:    (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _ERROR),
     Trigger.DELETE_ASKED:    (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
     Trigger.FLOW_STOPPED:    (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
+    Trigger.MEDIA_START_ASKED: (_STAY, _STAY, _STAY,      _STAY,      _STAY,    _STAY),
+    Trigger.MEDIA_STOP_ASKED:  (_STAY, _STAY, _STAY,      _STAY,      _STAY,    _STAY),
+    Trigger.MEDIA_OWNER_GONE:  (_NONE, _NONE, _STAY,      _NONE,      _NONE,    _NONE),
 
     Trigger.ROUTE_SETTLED:   (_NONE,  _NONE,  _NONE,      _NONE,      _NONE,    _NONE),
     Trigger.ASTERISK_CHOSEN: (_STAY,  _NONE,  _NONE,      _NONE,      _NONE,    _NONE),
@@ -113,12 +126,14 @@ _MATRIX: Mapping[Trigger, tuple[Cell, Cell, Cell, Cell, Cell, Cell]] = {
     Trigger.RUN_GIVEN:       (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.RUN_REFUSED:     (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.AUDIO_SETTLED:   (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
+    Trigger.MEDIA_SETTLED:   (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
 
     Trigger.DIAL_OVERDUE:    (_STAY,  _STAY,  _NONE,      _NONE,      _NONE,    _NONE),
     Trigger.DURATION_OVER:   (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.ACTION_DUE:      (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.ASK_DUE:         (_NONE,  _STAY,  _STAY,      _NONE,      _NONE,    _NONE),
     Trigger.GONE_OVERDUE:    (_NONE,  _NONE,  _NONE,      _HANG,      _HANG,    _NONE),
+    Trigger.MEDIA_DUE:       (_NONE,  _NONE,  _STAY,      _NONE,      _NONE,    _NONE),
 
     Trigger.GIVEN_UP:        (_CANC,  _CANC,  _ERROR,     _NONE,      _NONE,    _NONE),
     Trigger.ENDED:           (_ERROR, _TERM,  _TERM,      _NONE,      _NONE,    _NONE),

@@ -10,6 +10,8 @@ from call_manager.domain.messages import (
     ChannelUp,
     CommandRefused,
     DigitReceived,
+    MediaLegGone,
+    MediaLegUp,
     PlaybackFinished,
     StasisStarted,
 )
@@ -23,6 +25,11 @@ from evercall.contracts.call import (
     CallFlowStopped,
     CallHangup,
     Direction,
+)
+from evercall.contracts.media import (
+    ExternalMediaOwnerGone,
+    ExternalMediaStart,
+    ExternalMediaStop,
 )
 
 
@@ -44,7 +51,7 @@ def trigger_of(state: CallState, message: Message) -> Trigger:
         case Failed(key=key):
             return _FAILED[key.partition(".")[0]]
         case TimerFired(name=name):
-            return _TIMERS[Timer(name)]
+            return Trigger.MEDIA_DUE if name.startswith("media.") else _TIMERS[Timer(name)]
     try:
         return _MESSAGES[type(message)]
     except KeyError:
@@ -56,12 +63,17 @@ _MESSAGES: Mapping[type[Message], Trigger] = {
     DigitReceived: Trigger.DIGIT,
     PlaybackFinished: Trigger.PLAYED,
     ChannelGone: Trigger.GONE,
+    MediaLegUp: Trigger.MEDIA_LEG_UP,
+    MediaLegGone: Trigger.MEDIA_LEG_GONE,
     CommandRefused: Trigger.REFUSED,
     ChannelsSeen: Trigger.SEEN,
     CallCreate: Trigger.CREATE_ASKED,
     CallHangup: Trigger.HANGUP_ASKED,
     CallDelete: Trigger.DELETE_ASKED,
     CallFlowStopped: Trigger.FLOW_STOPPED,
+    ExternalMediaStart: Trigger.MEDIA_START_ASKED,
+    ExternalMediaStop: Trigger.MEDIA_STOP_ASKED,
+    ExternalMediaOwnerGone: Trigger.MEDIA_OWNER_GONE,
 }
 
 _ANSWERED: Mapping[str, Trigger] = {
@@ -69,6 +81,7 @@ _ANSWERED: Mapping[str, Trigger] = {
     "asterisk": Trigger.ASTERISK_CHOSEN,
     "run": Trigger.RUN_GIVEN,
     "audio": Trigger.AUDIO_SETTLED,
+    "media": Trigger.MEDIA_SETTLED,
 }
 
 _FAILED: Mapping[str, Trigger] = {
@@ -76,6 +89,7 @@ _FAILED: Mapping[str, Trigger] = {
     "asterisk": Trigger.NO_ASTERISK,
     "run": Trigger.RUN_REFUSED,
     "audio": Trigger.AUDIO_SETTLED,
+    "media": Trigger.MEDIA_SETTLED,
 }
 
 _TIMERS: Mapping[Timer, Trigger] = {

@@ -40,10 +40,12 @@ class Timer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How long things may last."""
+    """How long things may last, and how many there may be."""
 
     dial_timeout: timedelta = timedelta(seconds=60)
     longest_duration: timedelta = timedelta(hours=1)
+    media_streams: int = 5
+    """How many streams a call may have at once."""
 
 
 class Turn:

@@ -1,0 +1,27 @@
+"""A stream as its call knows it."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from evercall.contracts.media import MediaDirection, MediaStatus
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """`number` counts the external channels that it had."""
+
+    id: UUID
+    owner: str
+    boot: str
+    host: str
+    encapsulation: str
+    listen: MediaDirection
+    speak: MediaDirection
+    from_flow: bool
+    tm_create: datetime
+    status: MediaStatus = MediaStatus.STARTING
+    number: int = 1
+    rtp_address: str = ""
+    rtp_port: int = 0
+    previous_owner: str = ""
