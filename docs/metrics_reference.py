@@ -12,6 +12,7 @@ import asterisk_proxy
 import call_manager
 import evercall
 import flow_manager
+import media_manager
 import route_manager
 
 HEAD = """# Metrics
@@ -30,7 +31,15 @@ def render() -> str:
 
 
 def _import_all() -> None:
-    packages = (api_manager, asterisk_proxy, call_manager, flow_manager, route_manager, evercall)
+    packages = (
+        api_manager,
+        asterisk_proxy,
+        call_manager,
+        flow_manager,
+        media_manager,
+        route_manager,
+        evercall,
+    )
     for package in packages:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__") and ".migrations" not in module.name:

@@ -9,6 +9,7 @@ import api_manager.settings
 import asterisk_proxy.settings
 import call_manager.settings
 import flow_manager.settings
+import media_manager.settings
 import route_manager.settings
 from evercall.service.settings import PREFIX, ServiceSettings
 
@@ -17,6 +18,7 @@ SERVICES: Mapping[str, type[ServiceSettings]] = {
     "asterisk_proxy": asterisk_proxy.settings.Settings,
     "call_manager": call_manager.settings.Settings,
     "flow_manager": flow_manager.settings.Settings,
+    "media_manager": media_manager.settings.Settings,
     "route_manager": route_manager.settings.Settings,
 }
 

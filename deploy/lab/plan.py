@@ -174,6 +174,7 @@ class _Services:
             *(self._flow_manager(index) for index in _numbers(settings.flow_manager)),
             *(self._call_manager(index) for index in _numbers(settings.call_manager)),
             *(self._asterisk_proxy(index) for index in _numbers(settings.asterisk_call)),
+            *(self._media_manager(index) for index in _numbers(settings.media_manager)),
             *(self._api_manager(index) for index in _numbers(settings.api_manager)),
         )
 
@@ -193,6 +194,16 @@ class _Services:
             "DIAL_TIMEOUT": str(self.settings.dial_timeout),
         }
         return self._service("call_manager", index, address, own, (AUDIO_PORT,))
+
+    def _media_manager(self, index: int) -> Process:
+        address = self.network.address(4, 50 + index)
+        own = {
+            "HTTP_LISTEN": f"{address}:{HTTP_PORT}",
+            "RTP_ADDRESS": address,
+            "TRUSTED_PROXIES": f"{self.network.api}/32",
+            "MEDIA_ALLOWED_NETWORKS": self.network.outside,
+        }
+        return self._service("media_manager", index, address, own, (HTTP_PORT,))
 
     def _asterisk_proxy(self, index: int) -> Process:
         address = self.network.address(4, 100 + index)

@@ -201,6 +201,7 @@ def _nginx(farm: Farm) -> Variables:
     outside = [f"{network.kamailio_external(peer.index)}:{ports.SIP_PORT}" for peer in kamailios]
     inside = [f"{network.kamailio_internal(peer.index)}:{ports.SIP_PORT}" for peer in kamailios]
     calls = [f"{peer.address}:{ports.SIP_PORT}" for peer in asterisks]
+    media = [f"{peer.address}:{ports.HTTP_PORT}" for peer in farm.of_module("media_manager")]
     apis = [f"{peer.address}:{ports.HTTP_PORT}" for peer in farm.of_module("api_manager")]
     audio = [f"{peer.address}:{ports.AUDIO_PORT}" for peer in farm.of_module("call_manager")]
     return {
@@ -214,6 +215,7 @@ def _nginx(farm: Farm) -> Variables:
             ("api", network.api, ports.HTTP_PORT, apis),
             ("audio", network.audio, ports.HTTP_PORT, audio),
         ],
+        "MEDIA_STREAMS": media,
     }
 
 

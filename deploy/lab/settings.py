@@ -28,6 +28,7 @@ _HELP = {
     "api_manager": "how many api_manager",
     "call_manager": "how many call_manager",
     "flow_manager": "how many flow_manager",
+    "media_manager": "how many media_manager",
     "route_manager": "how many route_manager",
     "shards": "actor shards per service, each a queue: to change it, start from an empty .lab/var",
     "dial_timeout": "seconds that a placed call may ring; short, for those who wait for it",
@@ -47,6 +48,7 @@ class Settings:
     api_manager: int = 1
     call_manager: int = 2
     flow_manager: int = 1
+    media_manager: int = 2
     route_manager: int = 1
     shards: int = 8
     dial_timeout: int = 15

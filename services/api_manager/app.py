@@ -22,7 +22,6 @@ from api_manager.components import Components
 from api_manager.documentation.html import render_page
 from api_manager.documentation.openapi import build_document
 from api_manager.domain.buckets import Buckets, Limit
-from api_manager.domain.problem import to_problem
 from api_manager.domain.validation import to_error
 from api_manager.frame import Frame
 from api_manager.gate import Gate, Limits
@@ -36,6 +35,7 @@ from evercall.service.errors import (
     NotFound,
     PlatformError,
 )
+from evercall.service.problem import to_problem
 
 ROUTERS = (
     auth.router,
@@ -55,12 +55,14 @@ PAGE_HEADERS: Mapping[str, str] = {
 }
 
 
-def build_app(settings: Settings, components: Components, version: str) -> ASGIApp:
-    """The whole application, layers included."""
+def build_app(
+    settings: Settings, components: Components, version: str, limits: Limits | None = None
+) -> ASGIApp:
+    """The whole application, layers included. `limits`: shared with whoever else lets requests in."""
     app: ASGIApp = Gate(
         build_routes(components, version),
         authenticator=components.authenticator,
-        limits=_limits(settings),
+        limits=limits or limits_of(settings),
         clock=time.monotonic,
     )
     if settings.allowed_origins:
@@ -120,7 +122,8 @@ def _add_documentation(app: FastAPI) -> None:
         app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """The limits of this replica."""
     return Limits(
         addresses=Buckets(Limit(settings.address_rate, settings.address_burst)),
         auth_addresses=Buckets(Limit(settings.auth_rate, settings.auth_burst)),

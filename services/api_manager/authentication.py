@@ -9,6 +9,8 @@ through the key that they stand for.
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -84,12 +86,12 @@ class Authenticator:
         if claims is None:
             raise _invalid()
         if claims.subject == ADMINISTRATOR.subject:
-            return ADMINISTRATOR
+            return replace(ADMINISTRATOR, expires_at=claims.expires_at)
         key = claims.subject
         holder = await self._cached(key, lambda: self._keys.holder_of_key(key))
         if holder.customer_id != claims.customer_id:
             raise _invalid()
-        return _customer_admin(holder, claims.permission)
+        return _customer_admin(holder, claims.permission, claims.expires_at)
 
     async def _cached(
         self, key: bytes | UUID, load: Callable[[], Awaitable[KeyHolder | None]]
@@ -111,13 +113,17 @@ class Authenticator:
 
 
 def _customer_admin(
-    holder: KeyHolder, permission: Permission = Permission.CUSTOMER_ADMIN
+    holder: KeyHolder,
+    permission: Permission = Permission.CUSTOMER_ADMIN,
+    expires_at: datetime | None = None,
 ) -> Principal:
+    ends = [end for end in (holder.expires_at, expires_at) if end is not None]
     return Principal(
         subject=holder.accesskey_id,
         customer_id=holder.customer_id,
         permission=permission,
         frozen=holder.customer_status is CustomerStatus.FROZEN,
+        expires_at=min(ends, default=None),
     )
 
 

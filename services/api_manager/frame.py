@@ -16,12 +16,12 @@ from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api_manager.domain.forwarded import Network, client_address
-from api_manager.domain.problem import to_problem
 from api_manager.request_state import RequestState, attach
 from evercall.service.errors import Internal, PlatformError
+from evercall.service.forwarded import Network, client_address
 from evercall.service.identity import new_id
 from evercall.service.logging import get_logger
+from evercall.service.problem import to_problem
 
 REQUESTS = Counter(
     "evercall_api_manager_requests_total", "Requests answered", ["method", "route", "status"]

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api_manager.authentication import Authenticator
 from api_manager.domain.buckets import Buckets
 from api_manager.domain.credentials import Credential, find_credential
-from api_manager.domain.forwarded import limited_as
 from api_manager.request_state import state_of
 from evercall.service.errors import Forbidden, RateLimited
+from evercall.service.forwarded import limited_as
 
 LIMITED = Counter("evercall_api_manager_rate_limited_total", "Requests refused", ["limited_by"])
 
@@ -29,6 +29,22 @@ class Limits:
     addresses: Buckets
     auth_addresses: Buckets
     customers: Buckets
+
+
+def take(buckets: Buckets, key: object, limited_by: str, now: float) -> None:
+    """Takes one request out of a limit.
+
+    Raises:
+        RateLimited: there is none left.
+    """
+    wait = buckets.take(key, now)
+    if wait:
+        LIMITED.labels(limited_by).inc()
+        raise RateLimited(
+            "rate_limit_exceeded",
+            "Too many requests",
+            details={"limited_by": limited_by, "retry_after": round(wait, 3)},
+        )
 
 
 class Gate:
@@ -52,37 +68,28 @@ class Gate:
         path: str = scope["path"]
         is_auth = path.startswith("/auth/")
         addresses = self._limits.auth_addresses if is_auth else self._limits.addresses
-        self._take(addresses, limited_as(state.client), "address")
+        take(addresses, limited_as(state.client), "address", self._clock())
         if path.startswith("/v1.0/"):
             principal = await self._authenticator.principal(_credential(scope))
             state.principal = principal
-            self._take(self._limits.customers, principal.customer_id, "customer")
+            take(self._limits.customers, principal.customer_id, "customer", self._clock())
             if principal.frozen:
                 raise Forbidden("account_frozen", "The customer's account is frozen")
         await self._app(scope, receive, send)
-
-    def _take(self, buckets: Buckets, key: object, limited_by: str) -> None:
-        wait = buckets.take(key, self._clock())
-        if wait:
-            LIMITED.labels(limited_by).inc()
-            raise RateLimited(
-                "rate_limit_exceeded",
-                "Too many requests",
-                details={"limited_by": limited_by, "retry_after": round(wait, 3)},
-            )
 
 
 def _credential(scope: Scope) -> Credential | None:
     headers = Headers(scope=scope)
     return find_credential(
         scope["method"],
-        _cookies(headers.get("cookie", "")),
+        read_cookies(headers.get("cookie", "")),
         QueryParams(scope["query_string"]),
         headers.get("authorization", ""),
     )
 
 
-def _cookies(header: str) -> dict[str, str]:
+def read_cookies(header: str) -> dict[str, str]:
+    """The cookies of a request; none where the header is no list of them."""
     if not header:
         return {}
     try:

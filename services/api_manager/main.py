@@ -4,7 +4,8 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-from api_manager.app import build_app
+from api_manager.access import AccessHandlers
+from api_manager.app import build_app, limits_of
 from api_manager.authentication import Authenticator
 from api_manager.components import Components, OperationLimits
 from api_manager.idempotency import SWEEP_AT_ONCE, IdempotencyStore
@@ -26,9 +27,13 @@ log = get_logger(__name__)
 async def compose(process: Process[Settings]) -> None:
     """Wires the service; the process runs until a signal."""
     settings = process.settings
-    components = build_components(settings, await process.bus(), await process.database())
+    bus = await process.bus()
+    components = build_components(settings, bus, await process.database())
     process.tasks.start("idempotency-sweep", _sweep(components.idempotency))
-    app = build_app(settings, components, process.version)
+    limits = limits_of(settings)
+    access = AccessHandlers(components.authenticator, components.customers, limits, time.monotonic)
+    await bus.serve("api_manager", access.handlers)
+    app = build_app(settings, components, process.version, limits)
     await http.serve(process, app, settings.http_listen, "api")
 
 

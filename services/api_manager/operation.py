@@ -107,5 +107,5 @@ def _keyed(request: Request, state: RequestState, key: str, body: bytes) -> Keye
     principal = state.principal
     assert principal is not None, "only authenticated requests are kept"  # noqa: S101
     path = request.url.path
-    target = tenant_customer(request, principal)
+    target = tenant_customer(request.query_params.get("customer_id"), principal)
     return KeyedRequest(principal.customer_id, key, fingerprint(request.method, path, target, body))

@@ -4,7 +4,7 @@ import ipaddress
 
 from pydantic import Field, SecretStr, field_validator
 
-from api_manager.domain.forwarded import Network
+from evercall.service.forwarded import Network
 from evercall.service.settings import ServiceSettings, parse_address
 
 

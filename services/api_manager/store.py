@@ -95,6 +95,7 @@ class KeyHolder:
     accesskey_id: UUID
     customer_id: UUID
     customer_status: CustomerStatus
+    expires_at: datetime | None = None
 
 
 class AccesskeyStore:
@@ -179,7 +180,11 @@ class AccesskeyStore:
     async def _holder(self, condition: sa.ColumnElement[bool]) -> KeyHolder | None:
         query = (
             sa.select(
-                accesskey.c.id, accesskey.c.customer_id, accesskey.c.tm_last_use, customer.c.status
+                accesskey.c.id,
+                accesskey.c.customer_id,
+                accesskey.c.tm_last_use,
+                accesskey.c.tm_expire,
+                customer.c.status,
             )
             .join_from(accesskey, customer, accesskey.c.customer_id == customer.c.id)
             .where(
@@ -197,7 +202,7 @@ class AccesskeyStore:
             if row.tm_last_use is None or row.tm_last_use < now - LAST_USE_EVERY:
                 used = sa.update(accesskey).where(accesskey.c.id == row.id)
                 await connection.execute(used.values(tm_last_use=now))
-        return KeyHolder(row.id, row.customer_id, CustomerStatus(row.status))
+        return KeyHolder(row.id, row.customer_id, CustomerStatus(row.status), row.tm_expire)
 
     async def _change(self, identifier: UUID, customer_id: UUID, **values: Any) -> Accesskey | None:
         statement = (

@@ -39,13 +39,12 @@ class Tenant:
             await self.components.bus.ask("flow_manager", request)
 
 
-def tenant_customer(request: Request, principal: Principal) -> UUID:
-    """The customer that the request acts for.
+def tenant_customer(named: str | None, principal: Principal) -> UUID:
+    """The customer that a request acts for. `named`: the query parameter `customer_id`.
 
     Raises:
         Forbidden: a customer names another one.
     """
-    named = request.query_params.get("customer_id")
     if named is None:
         return principal.customer_id
     try:
@@ -73,7 +72,7 @@ async def _tenant(
 ) -> Tenant:
     principal = _principal(request)
     components = components_of(request)
-    acting_for = tenant_customer(request, principal)
+    acting_for = tenant_customer(request.query_params.get("customer_id"), principal)
     if acting_for != principal.customer_id and await components.customers.get(acting_for) is None:
         raise NotFound("customer_not_found", "There is no such customer")
     return Tenant(acting_for, state_of(request.scope).creation, components)

@@ -6,7 +6,7 @@ is looked at again with every request, so a token does not outlive the key that 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import jwt
@@ -25,6 +25,7 @@ class Claims:
     subject: UUID
     customer_id: UUID
     permission: Permission
+    expires_at: datetime
 
 
 class TokenSigner:
@@ -67,7 +68,15 @@ class TokenSigner:
                 subject=UUID(claims["sub"]),
                 customer_id=UUID(claims["customer_id"]),
                 permission=Permission(claims["permission"]),
+                expires_at=datetime.fromtimestamp(expires, UTC),
             )
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+        except (
+            jwt.InvalidTokenError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            OSError,
+        ):
             return None
         return read if expires > self._now().timestamp() else None

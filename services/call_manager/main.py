@@ -10,7 +10,6 @@ from call_manager.domain.turn import Rules
 from call_manager.gateways.audio import AudioPort
 from call_manager.gateways.farm import FarmPort
 from call_manager.gateways.fetch import Fetcher
-from call_manager.gateways.guard import HostGuard
 from call_manager.gateways.routes import RoutesPort
 from call_manager.gateways.speech import EspeakSpeech
 from call_manager.housekeeping import keep_house
@@ -24,6 +23,7 @@ from evercall.actor.model import ActorKind
 from evercall.actor.query import ActorQuery
 from evercall.actor.runtime import ActorRuntime
 from evercall.service import http
+from evercall.service.guard import HostGuard
 from evercall.service.process import Process, run_process
 
 SERVICE = "call_manager"

@@ -134,17 +134,14 @@ def _stasis_start(
     )
 
 
-def _media_leg(envelope: AsteriskEvents, channel: ari_events.Channel) -> Message | None:
+def _media_leg(envelope: AsteriskEvents, channel: ari_events.Channel) -> Message:
     variables = channel.channelvars
-    port = variables.get("UNICASTRTP_LOCAL_PORT", "")
-    if not port:
-        return None
     return messages.MediaLegUp(
         stream_id=_stream_of(channel.id),
         asterisk_id=envelope.asterisk_id,
         channel_id=channel.id,
         rtp_address=variables.get("UNICASTRTP_LOCAL_ADDRESS", ""),
-        rtp_port=int(port),
+        rtp_port=int(variables.get("UNICASTRTP_LOCAL_PORT") or 0),
     )
 
 

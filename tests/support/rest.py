@@ -31,6 +31,8 @@ class Api:
     """The API with one access key."""
 
     def __init__(self, url: str, accesskey: str) -> None:
+        self.url = url
+        self.accesskey = accesskey
         self.accesskey = accesskey
         self._client = httpx.AsyncClient(
             base_url=url, headers={"Authorization": f"Bearer {accesskey}"}, timeout=30.0

@@ -283,14 +283,21 @@ class Bus:
     # -- hearing -------------------------------------------------------------------------------
 
     async def serve(
-        self, service: str, handlers: Mapping[type[Request[Any]], Handler], *, prefetch: int = 64
+        self,
+        service: str,
+        handlers: Mapping[type[Request[Any]], Handler],
+        *,
+        prefetch: int = 64,
+        own: bool = False,
     ) -> None:
-        """Answers requests to a service; replicas compete for them."""
+        """Answers requests to a service; replicas compete for them. `own`: the queue is this process's alone
+        and ends with it."""
         decoder = msgspec.json.Decoder(Union[tuple(handlers)])  # noqa: UP007
 
         async def setup(session: Session) -> None:
             channel = await session.channel()
-            await topology.declare_queue(channel, service, topology.SERVICE_ARGUMENTS)
+            arguments = topology.OWN_ARGUMENTS if own else topology.SERVICE_ARGUMENTS
+            await topology.declare_queue(channel, service, arguments)
             await channel.prefetch(prefetch)
 
             def hear(delivery: Delivery) -> None:

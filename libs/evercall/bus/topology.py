@@ -26,6 +26,9 @@ SHARD_ARGUMENTS: dict[str, Any] = {
 
 SERVICE_ARGUMENTS: dict[str, Any] = {"x-queue-type": "classic"}
 
+OWN_ARGUMENTS: dict[str, Any] = {"x-queue-type": "classic", "x-expires": 60_000}
+"""A queue of one process: it goes when nobody has used it for a minute."""
+
 
 def shard_key(service: str, shard: int) -> str:
     """Routing key and queue name of one shard of a service."""

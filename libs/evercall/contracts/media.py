@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from evercall.contracts.base import Message, Request
+from evercall.contracts.base import Empty, Message, Request
 
 
 class MediaDirection(StrEnum):
@@ -177,7 +177,7 @@ class StreamHandover(Request[StreamHandedOver], frozen=True, kw_only=True):
     id: UUID
 
 
-class StreamDigit(Message, frozen=True, kw_only=True):
+class StreamDigit(Request[Empty], frozen=True, kw_only=True):
     """The call's far end pressed a key. To the queue `media_manager.<instance>`. Personal data."""
 
     id: UUID

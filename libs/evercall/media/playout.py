@@ -81,6 +81,11 @@ class Playout:
         """Bytes that were played since the stream began."""
         return self._played
 
+    def waiting(self) -> tuple[bytes, list[tuple[int, str]]]:
+        """All that waits, for a player elsewhere: the audio, and the marks with their positions in it."""
+        marks = [(position - self._played, name) for position, name in self._marks]
+        return bytes(self._waiting), marks
+
     def put(self, data: bytes) -> int:
         """Queues audio. Returns the bytes that did not fit: the last ones, they are dropped."""
         dropped = len(self._waiting) + len(data) - self._limit

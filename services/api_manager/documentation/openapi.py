@@ -13,12 +13,12 @@ from api_manager.documentation.descriptions import describe
 from api_manager.documentation.examples import EXAMPLES
 from api_manager.documentation.guide import GUIDE
 from api_manager.documentation.reasons import REASONS
-from api_manager.domain.problem import STATUS_WORDS, ErrorAnswer
 from api_manager.resources import Accesskey, CallsCreated, Customer, Token
 from evercall.contracts.base import Page
 from evercall.contracts.call import Call
 from evercall.contracts.flow import Activeflow, Flow
 from evercall.contracts.route import Number
+from evercall.service.problem import STATUS_WORDS, ErrorAnswer
 
 _PAGE = re.compile(r"\bPage_([A-Za-z]+)_")
 

@@ -1,6 +1,7 @@
 """Who asks, and what they may do."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntFlag
 from uuid import UUID
 
@@ -26,12 +27,14 @@ class Principal:
         customer_id: whose rows the caller sees.
         permission: what the caller may do.
         frozen: the customer's account is frozen.
+        expires_at: when the credential ends; None for never.
     """
 
     subject: UUID
     customer_id: UUID
     permission: Permission
     frozen: bool = False
+    expires_at: datetime | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -71,6 +71,7 @@ def start(turn: Turn, request: ExternalMediaStart) -> None:
     elif (stream.owner, stream.boot, stream.host) != (request.owner, request.boot, request.host):
         _move(turn, stream, request)
     elif stream.status is MediaStatus.RUNNING:
+        _join(turn, stream, *_channels(turn, stream))
         turn.add(Reply(_leg(turn, stream)))
         return
     turn.add(Defer(_waiter(request.id)))
@@ -143,17 +144,13 @@ def _begin(turn: Turn, request: ExternalMediaStart) -> None:
         spy=_SPY[stream.listen],
         whisper=_SPY[stream.speak],
     )
-    bridge = commands.create_bridge(call.id, _key("bridge", stream), _bridge_id(turn, stream))
-    join = commands.add_to_bridge(
-        call.id, _key("join", stream), _bridge_id(turn, stream), [_snoop_id(turn, stream)]
-    )
-    for command in (snoop, bridge, join):
-        turn.command(command)
+    turn.command(snoop)
+    turn.command(commands.create_bridge(call.id, _key("bridge", stream), _bridge_id(turn, stream)))
     _connect(turn, stream)
 
 
 def _move(turn: Turn, stream: Stream, request: ExternalMediaStart) -> None:
-    turn.settle(*_connecting_keys(stream))
+    turn.settle(_key("leg", stream))
     turn.command(_drop_leg(turn, stream))
     moved = msgspec.structs.replace(
         stream,
@@ -163,48 +160,66 @@ def _move(turn: Turn, stream: Stream, request: ExternalMediaStart) -> None:
         previous_owner=stream.owner,
         status=MediaStatus.STARTING,
         number=stream.number + 1,
+        rtp_port=0,
     )
     _put(turn, moved)
     _connect(turn, moved)
 
 
 def _connect(turn: Turn, stream: Stream) -> None:
-    """The external channel. It comes last: when it is there, all else was told to Asterisk before."""
-    call, external = turn.call, _external_id(turn, stream)
+    """The external channel."""
     turn.command(
         commands.external_media(
-            call.id, _key("leg", stream), external, stream.host, app=APPLICATION
+            turn.call.id,
+            _key("leg", stream),
+            _external_id(turn, stream),
+            stream.host,
+            app=APPLICATION,
         )
     )
-    turn.command(
-        commands.add_to_bridge(call.id, _key("enter", stream), _bridge_id(turn, stream), [external])
-    )
     turn.add(SetTimer(_timer(stream.id), turn.now + LONGEST_START))
+
+
+def _join(turn: Turn, stream: Stream, *channels: str) -> None:
+    """Into the bridge. A channel that is not in Stasis yet can't be: 422 (seen on 22.10), so each waits for
+    its StasisStart. Said again when the owner asks again, because nothing tells that it was done."""
+    turn.command_once(
+        commands.add_to_bridge(
+            turn.call.id, _key("join", stream), _bridge_id(turn, stream), channels
+        )
+    )
 
 
 # -- heard from Asterisk ---------------------------------------------------------------------------
 
 
 def leg_up(turn: Turn, message: MediaLegUp) -> None:
-    """An external channel is there; one that nobody wants is hung up."""
+    """A channel of a stream is there; one that nobody wants is hung up. When both are, the stream runs."""
     stream = _streams(turn).get(str(message.stream_id))
-    if stream is None or _external_id(turn, stream) != message.channel_id:
+    if stream is None or message.channel_id not in _channels(turn, stream):
         turn.command_once(_hang_up_stray(turn, message.channel_id))
         return
     if stream.status is MediaStatus.RUNNING:
         return
-    running = msgspec.structs.replace(
-        stream,
-        status=MediaStatus.RUNNING,
-        rtp_address=message.rtp_address,
-        rtp_port=message.rtp_port,
-    )
-    _put(turn, running)
-    turn.settle(*_making_keys(running), *_connecting_keys(running))
+    if message.rtp_port:
+        stream = msgspec.structs.replace(
+            stream, rtp_address=message.rtp_address, rtp_port=message.rtp_port
+        )
+    else:
+        stream = msgspec.structs.replace(stream, snoop_up=True)
+    _put(turn, stream)
+    _join(turn, stream, message.channel_id)
+    if stream.snoop_up and stream.rtp_port:
+        _run(turn, msgspec.structs.replace(stream, status=MediaStatus.RUNNING))
+
+
+def _run(turn: Turn, stream: Stream) -> None:
+    _put(turn, stream)
+    turn.settle(*_open_keys(stream))
     turn.add(CancelTimer(_timer(stream.id)))
-    turn.add(Reply(_leg(turn, running), key=_waiter(stream.id)))
-    if running.number == 1:
-        _publish(turn, "started", _resource(turn, running))
+    turn.add(Reply(_leg(turn, stream), key=_waiter(stream.id)))
+    if stream.number == 1:
+        _publish(turn, "started", _resource(turn, stream))
 
 
 def leg_gone(turn: Turn, message: MediaLegGone) -> None:
@@ -214,7 +229,7 @@ def leg_gone(turn: Turn, message: MediaLegGone) -> None:
     if stream is None:
         turn.settle(f"media-dissolve.{message.stream_id}")
         return
-    if message.channel_id in (_external_id(turn, stream), _snoop_id(turn, stream)):
+    if message.channel_id in _channels(turn, stream):
         _fail(turn, stream, "resource_lost")
 
 
@@ -223,7 +238,7 @@ def seen(turn: Turn, message: ChannelsSeen) -> None:
     wanted: set[str] = set()
     for stream in _streams(turn).values():
         external = _external_id(turn, stream)
-        wanted |= {external, _snoop_id(turn, stream)}
+        wanted |= set(_channels(turn, stream))
         if stream.status is MediaStatus.RUNNING and external not in message.channels:
             turn.command_once(commands.look_for(turn.call.id, _key("look", stream), external))
     for channel_id in message.channels:
@@ -241,7 +256,7 @@ def refused(turn: Turn, name: str, place: str, status: int) -> None:
         return
     if name == "media-bridge" and status == _CONFLICT:
         turn.settle(_key("bridge", stream))
-    elif name in ("media-snoop", "media-bridge", "media-join", "media-leg", "media-enter"):
+    elif name in ("media-snoop", "media-bridge", "media-join", "media-leg"):
         _fail(turn, stream, "asterisk_refused")
     elif name == "media-look":
         _fail(turn, stream, "resource_lost")
@@ -313,7 +328,7 @@ def _fail(turn: Turn, stream: Stream, reason: str) -> None:
 def _stop(turn: Turn, stream: Stream, reason: str) -> ExternalMedia:
     stopped = msgspec.structs.replace(stream, status=MediaStatus.STOPPED)
     resource = _resource(turn, stopped, reason)
-    turn.settle(*_making_keys(stream), *_connecting_keys(stream))
+    turn.settle(*_open_keys(stream))
     turn.add(CancelTimer(_timer(stream.id)))
     turn.change(media={key: each for key, each in turn.call.media.items() if each is not stream})
     call_id, bridge_id = turn.call.id, _bridge_id(turn, stream)
@@ -388,6 +403,10 @@ def _external_id(turn: Turn, stream: Stream) -> str:
     return f"{_bridge_id(turn, stream)}.{stream.number}"
 
 
+def _channels(turn: Turn, stream: Stream) -> tuple[str, str]:
+    return _snoop_id(turn, stream), _external_id(turn, stream)
+
+
 def _place(stream: Stream) -> str:
     return f"{stream.id}.{stream.number}"
 
@@ -396,12 +415,9 @@ def _key(name: str, stream: Stream) -> str:
     return f"media-{name}.{_place(stream)}"
 
 
-def _making_keys(stream: Stream) -> list[str]:
-    return [f"media-{name}.{stream.id}.1" for name in ("snoop", "bridge", "join")]
-
-
-def _connecting_keys(stream: Stream) -> list[str]:
-    return [_key("leg", stream), _key("enter", stream)]
+def _open_keys(stream: Stream) -> list[str]:
+    """What Asterisk may have been told and not have done."""
+    return [f"media-snoop.{stream.id}.1", f"media-bridge.{stream.id}.1", _key("leg", stream)]
 
 
 def _waiter(stream_id: UUID) -> str:

@@ -22,6 +22,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     tm_create: datetime
     status: MediaStatus = MediaStatus.STARTING
     number: int = 1
+    snoop_up: bool = False
     rtp_address: str = ""
     rtp_port: int = 0
     previous_owner: str = ""

@@ -64,7 +64,8 @@ class ChannelGone(Message, frozen=True, kw_only=True):
 
 
 class MediaLegUp(Message, frozen=True, kw_only=True):
-    """An external channel of a stream is in our hands. Its RTP comes from, and goes to, this address."""
+    """A channel of a stream is in our hands. The RTP of the external one comes from, and goes to, this address;
+    the snoop has none (port 0)."""
 
     stream_id: UUID
     asterisk_id: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from call_manager.audio.errors import AudioError
-from call_manager.gateways.guard import HostGuard
+from evercall.service.guard import HostGuard, HostRefused
 
 MOST_BYTES = 10_000_000
 DEADLINE = 10.0
@@ -87,7 +87,10 @@ class Fetcher:
 
     async def _request(self, url: httpx.URL, etag: str) -> httpx.Request:
         port = url.port or (443 if url.scheme == "https" else 80)
-        address = await self._guard.address_of(url.host, port)
+        try:
+            address = await self._guard.address_of(url.host, port)
+        except HostRefused as error:
+            raise AudioError(str(error)) from None
         headers = {"Host": url.netloc.decode("ascii")}
         if etag:
             headers["If-None-Match"] = etag

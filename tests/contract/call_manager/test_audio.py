@@ -13,12 +13,12 @@ from call_manager.domain.call import NOBODY
 from call_manager.domain.ports import PrepareSpeech
 from call_manager.gateways.audio import AudioPort
 from call_manager.gateways.fetch import Fetcher
-from call_manager.gateways.guard import HostGuard
 from call_manager.gateways.speech import EspeakSpeech
 from call_manager.serving import audio_app
 from call_manager.store import UNUSED_AFTER, AudioStore, forget_unrouted
 from call_manager.tables import audio
 from deploy.lab.lab import Lab
+from evercall.service.guard import HostGuard
 from evercall.service.identity import new_id
 from evercall.store.database import Database
 

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from api_manager.domain.forwarded import client_address, limited_as
+from evercall.service.forwarded import client_address, limited_as
 
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from api_manager.documentation.reasons import REASONS
-from api_manager.domain.problem import STATUS_WORDS, to_problem
 from evercall.service import errors
+from evercall.service.problem import STATUS_WORDS, to_problem
 
 
 def rendered(error: errors.PlatformError) -> dict[str, Any]:

@@ -47,7 +47,10 @@ def claims(**changes: Any) -> dict[str, Any]:
 def test_a_token_says_what_it_was_made_for(signer: TokenSigner) -> None:
     token = signer.sign(PRINCIPAL)
     assert signer.read(token.token) == Claims(
-        PRINCIPAL.subject, PRINCIPAL.customer_id, Permission.CUSTOMER_ADMIN
+        PRINCIPAL.subject,
+        PRINCIPAL.customer_id,
+        Permission.CUSTOMER_ADMIN,
+        datetime(2026, 1, 2, 0, 15, tzinfo=UTC),
     )
     assert token.expires_in == 900
 
@@ -74,7 +77,7 @@ def test_every_claim_is_needed(signer: TokenSigner, missing: str) -> None:
     "changes",
     [
         {"sub": "admin"}, {"customer_id": "5"}, {"permission": "all"}, {"permission": [1]},
-        {"exp": "soon"}, {"exp": 1}, {"customer_id": 5},
+        {"exp": "soon"}, {"exp": 1}, {"exp": 10**18}, {"customer_id": 5},
     ],
 )  # fmt: skip
 def test_claims_that_make_no_sense(signer: TokenSigner, changes: dict[str, Any]) -> None:

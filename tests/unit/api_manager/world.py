@@ -139,7 +139,7 @@ class MemoryAccesskeys:
         customer = None if row is None else self._customers.rows.get(row.customer_id)
         if row is None or customer is None:
             return None
-        return KeyHolder(row.id, row.customer_id, customer.status)
+        return KeyHolder(row.id, row.customer_id, customer.status, row.tm_expire)
 
 
 class MemoryIdempotency:

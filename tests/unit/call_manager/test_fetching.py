@@ -10,7 +10,7 @@ import pytest
 from call_manager.audio.errors import AudioError
 from call_manager.gateways import fetch as fetching
 from call_manager.gateways.fetch import Fetcher, _fresh_seconds
-from call_manager.gateways.guard import HostGuard
+from evercall.service.guard import HostGuard, HostRefused
 
 FORBIDDEN = [
     "127.0.0.1",
@@ -51,7 +51,7 @@ def guard(*addresses: str, allowed: Sequence[str] = ()) -> HostGuard:
 
 @pytest.mark.parametrize("address", FORBIDDEN)
 async def test_addresses_that_customers_must_not_reach(address: str) -> None:
-    with pytest.raises(AudioError, match="must not be reached"):
+    with pytest.raises(HostRefused, match="must not be reached"):
         await guard(address).address_of("x.example", 80)
 
 
@@ -61,14 +61,14 @@ async def test_the_internet_may_be_reached(address: str) -> None:
 
 
 async def test_one_forbidden_address_forbids_the_name() -> None:
-    with pytest.raises(AudioError):
+    with pytest.raises(HostRefused):
         await guard("8.8.8.8", "10.0.0.1").address_of("x.example", 80)
 
 
 async def test_the_operator_may_allow_networks() -> None:
     allowed = guard("127.20.9.5", allowed=["127.20.9.0/24"])
     assert await allowed.address_of("x.example", 80) == "127.20.9.5"
-    with pytest.raises(AudioError):
+    with pytest.raises(HostRefused):
         await guard("127.20.8.5", allowed=["127.20.9.0/24"]).address_of("x.example", 80)
 
 
@@ -81,9 +81,9 @@ async def test_a_name_that_does_not_resolve() -> None:
     async def fails(_host: str, _port: int) -> Sequence[str]:
         raise OSError("no such name")
 
-    with pytest.raises(AudioError, match="not known"):
+    with pytest.raises(HostRefused, match="not known"):
         await HostGuard([], fails).address_of("x.example", 80)
-    with pytest.raises(AudioError, match="must not be reached"):
+    with pytest.raises(HostRefused, match="must not be reached"):
         await guard().address_of("x.example", 80)
 
 

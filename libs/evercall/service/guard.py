@@ -11,14 +11,16 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from call_manager.audio.errors import AudioError
-
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 # IPv6 addresses that carry an IPv4 address in them: NAT64 (RFC 6052) and 6to4 (RFC 3056). Who speaks IPv6
 # can reach us by its own address; through these it would reach what the carried address names.
 _CARRIERS = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
+
+
+class HostRefused(ValueError):
+    """Nobody connects there. The text says why."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -38,15 +40,15 @@ class HostGuard:
         """The address to connect to.
 
         Raises:
-            AudioError: the host does not exist, or is none that customers may reach.
+            HostRefused: the host does not exist, or is none that customers may reach.
         """
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError):
-            raise AudioError("the host of the URL is not known") from None
+            raise HostRefused("the host of the URL is not known") from None
         # One address that is not allowed makes the name suspicious as a whole.
         if not addresses or not all(self._may_reach(address) for address in addresses):
-            raise AudioError("the host of the URL must not be reached")
+            raise HostRefused("the host of the URL must not be reached")
         return addresses[0]
 
     def _may_reach(self, text: str) -> bool:

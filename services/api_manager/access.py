@@ -1,0 +1,63 @@
+"""Who may open a connection with another service: answers `AccessCheck` by the rules of the API's own gate."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from api_manager.authentication import Authenticator
+from api_manager.domain.credentials import find_credential
+from api_manager.gate import Limits, read_cookies, take
+from api_manager.store import CustomerStore
+from api_manager.tenant import tenant_customer
+from evercall.contracts.access import Access, AccessCheck
+from evercall.contracts.base import Request
+from evercall.service.errors import Forbidden, NotFound
+from evercall.service.forwarded import limited_as
+
+Handler = Callable[[Any], Awaitable[msgspec.Struct]]
+
+
+class AccessHandlers:
+    """The service queue of `api_manager`."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        customers: CustomerStore,
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
+        self._authenticator = authenticator
+        self._customers = customers
+        self._limits = limits
+        self._clock = clock
+
+    @property
+    def handlers(self) -> Mapping[type[Request[Any]], Handler]:
+        """For `Bus.serve`."""
+        return {AccessCheck: self.check}
+
+    async def check(self, request: AccessCheck) -> Access:
+        """In the order of the gate: address, credentials, customer, account; then the tenant."""
+        now, query = self._clock(), QueryParams(request.query)
+        if request.counts:
+            take(self._limits.addresses, limited_as(request.client), "address", now)
+        credential = find_credential(
+            "GET", read_cookies(request.cookie), query, request.authorization
+        )
+        principal = await self._authenticator.principal(credential)
+        if request.counts:
+            take(self._limits.customers, principal.customer_id, "customer", now)
+        if principal.frozen:
+            raise Forbidden("account_frozen", "The customer's account is frozen")
+        customer_id = tenant_customer(query.get("customer_id"), principal)
+        if customer_id != principal.customer_id:
+            await self._require(customer_id)
+        return Access(customer_id=customer_id, expires_at=principal.expires_at)
+
+    async def _require(self, customer_id: UUID) -> None:
+        if await self._customers.get(customer_id) is None:
+            raise NotFound("customer_not_found", "There is no such customer")

@@ -1,0 +1,5 @@
+"""`python -m media_manager`."""
+
+from media_manager.main import main
+
+main()

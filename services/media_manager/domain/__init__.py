@@ -1,0 +1,1 @@
+"""The audio of one stream and its words, without any IO."""

@@ -1,0 +1,1 @@
+"""Where applications come in, and where Evercall goes out to them."""

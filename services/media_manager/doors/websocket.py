@@ -1,0 +1,144 @@
+"""A WebSocket (RFC 6455) with an application. The framing is picows'."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from media_manager.domain.closing import CLOSE_CODES, StreamEnd
+from media_manager.session import Session
+
+LONGEST_MESSAGE = 1024 * 1024
+"""Two minutes of ulaw; who sends more at once is not understood (close code 1009)."""
+
+WRITE_BUFFER = 32 * 1024
+"""Bytes in our own buffer above which a reader counts as slow; then messages wait in the backlog."""
+
+SOCKET_BUFFER = 32 * 1024
+"""Bytes in the kernel's: it would hold minutes of audio by itself, and play the past to a slow reader."""
+
+BACKLOG = 100
+"""Messages that wait for a slow reader: two seconds. The oldest are dropped."""
+
+_NO_CODE = 1005
+
+
+class WebSocketLink(WSListener):
+    """Between picows and a session."""
+
+    def __init__(self, session: Session, *, resumed: bool) -> None:
+        self._session = session
+        self._resumed = resumed
+        self._transport: WSTransport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._blocked = False
+        self._backlog: deque[bytes] = deque()
+        self._parts: list[bytes] = []
+        self._parts_type = WSMsgType.BINARY
+        self._code: int | None = None
+        self.was_connected = False
+        self.on_closed: Callable[[], object] = lambda: None
+        """Called when the connection is gone."""
+
+    # -- to the application --------------------------------------------------------------------
+
+    def send(self, messages: list[bytes]) -> None:
+        """See `Link`."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._blocked:
+            self._wait_with(messages)
+            return
+        for message in messages:
+            transport.send(WSMsgType.BINARY, message)
+
+    def _wait_with(self, messages: list[bytes]) -> None:
+        self._backlog.extend(messages)
+        dropped = max(0, len(self._backlog) - BACKLOG)
+        for _ in range(dropped):
+            self._backlog.popleft()
+        if dropped:
+            self._session.fell_behind(dropped, self._loop.time())
+
+    def send_text(self, texts: list[bytes]) -> None:
+        """See `Link`."""
+        if self._transport is not None:
+            for text in texts:
+                self._transport.send(WSMsgType.TEXT, text)
+
+    def close(self, end: StreamEnd) -> None:
+        """See `Link`. A reader that does not read is not waited for."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        code = CLOSE_CODES[end].to_bytes(2, "big")
+        transport.send(WSMsgType.CLOSE, code + end.value.encode())
+        transport.disconnect(graceful=not self._blocked)
+
+    # -- from picows ---------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        self.was_connected = True
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self._session.attach(self, resumed=self._resumed)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame of the application."""
+        kind = frame.msg_type
+        if kind == WSMsgType.BINARY and frame.fin and not self._parts:
+            self._session.received(frame.get_payload_as_bytes(), self._loop.time())
+        elif kind == WSMsgType.CLOSE:
+            self._closed(transport, frame.get_payload_as_bytes())
+        elif kind in (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            self._part(kind, frame)
+
+    def _part(self, kind: WSMsgType, frame: WSFrame) -> None:
+        """A text, or a message in several frames (RFC 6455 §5.4)."""
+        if kind != WSMsgType.CONTINUATION:
+            self._parts.clear()
+            self._parts_type = kind
+        self._parts.append(frame.get_payload_as_bytes())
+        if sum(map(len, self._parts)) > LONGEST_MESSAGE:
+            self._too_big()
+        elif frame.fin:
+            whole = b"".join(self._parts)
+            self._parts.clear()
+            now = self._loop.time()
+            if self._parts_type == WSMsgType.TEXT:
+                self._session.received_text(whole, now)
+            else:
+                self._session.received(whole, now)
+
+    def _too_big(self) -> None:
+        self._parts.clear()
+        self._code = CLOSE_CODES[StreamEnd.TOO_BIG]
+        self.close(StreamEnd.TOO_BIG)
+
+    def _closed(self, transport: WSTransport, payload: bytes) -> None:
+        # picows knows no codes beyond its list, so they are read and answered here.
+        self._code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else _NO_CODE
+        self._transport = None
+        transport.send(WSMsgType.CLOSE, payload[:2])
+        transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+        """The connection is gone."""
+        self._transport = None
+        self._backlog.clear()
+        self.on_closed()
+        self._session.link_lost(self, self._code, self._loop.time())
+
+    def pause_writing(self) -> None:
+        """The application does not read."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._blocked = False
+        waiting = list(self._backlog)
+        self._backlog.clear()
+        self.send(waiting)

@@ -1,0 +1,167 @@
+"""All legs to Asterisk over one socket, and the 20 ms ticker.
+
+Which stream a packet is for is told by where it came from: call_manager says where Asterisk's end is before
+any audio is expected, and packets from elsewhere are counted and dropped.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from prometheus_client import Histogram
+
+from evercall.media.audio import FRAME_MILLISECONDS
+from evercall.media.pacer import Pacer
+from media_manager.domain.stream import Stream
+from media_manager.inner.datagrams import (
+    MOST,
+    Datagrams,
+    address_bytes,
+    address_key,
+    open_socket,
+)
+
+SOCKET_BYTES = 4 * 1024 * 1024
+
+IDLE_TICKS = 50
+"""A stream that has had nothing to say for a second leaves the ticker, and costs nothing until it speaks."""
+
+LATENESS = Histogram(
+    "evercall_media_manager_lateness_seconds",
+    "How late a packet for a call is sent",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16),
+)
+
+
+class Leg:
+    """One stream's end of its leg."""
+
+    __slots__ = ("address", "deliver", "idle", "key", "last", "stream", "told")
+
+    def __init__(
+        self,
+        stream: Stream,
+        host: str,
+        port: int,
+        deliver: Callable[[list[bytes]], None],
+        told: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            stream: what hears and speaks.
+            host: Asterisk's end.
+            port: Asterisk's end.
+            deliver: gets the messages for the application.
+            told: called when the stream has put something into its outbox.
+        """
+        self.stream = stream
+        self.address = address_bytes(host, port)
+        self.key = address_key(self.address)
+        self.deliver = deliver
+        self.told = told
+        self.idle = 0
+        self.last = 0.0
+        """When the ticker last asked it."""
+
+
+class InnerSocket:
+    """The legs of a process."""
+
+    def __init__(self, host: str) -> None:
+        self._socket = open_socket(host, SOCKET_BYTES)
+        address, port = self._socket.getsockname()
+        self.host = f"{address}:{port}"
+        self.strays = 0
+        """Packets from nobody we know."""
+        self.dropped = 0
+        """Packets for which the kernel had no room."""
+        self._incoming, self._outgoing = Datagrams(), Datagrams()
+        self._legs: dict[int, Leg] = {}
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = self._socket.fileno()
+        self._pacer: Pacer[Leg] = Pacer(self._loop.time())
+        self._loop.add_reader(self._descriptor, self._read)
+
+    def __len__(self) -> int:
+        return len(self._legs)
+
+    def add(self, leg: Leg) -> None:
+        """A leg is up."""
+        self._legs[leg.key] = leg
+        leg.last = self._loop.time()
+        if leg.stream.is_playing:
+            self.play(leg)
+
+    def remove(self, leg: Leg) -> None:
+        """A leg is gone."""
+        if self._legs.get(leg.key) is leg:
+            del self._legs[leg.key]
+        self._pacer.remove(leg)
+
+    def play(self, leg: Leg) -> None:
+        """The stream has something to say."""
+        if leg in self._pacer or self._legs.get(leg.key) is not leg:
+            return
+        leg.idle = 0
+        elapsed = int((self._loop.time() - leg.last) * 1000) // FRAME_MILLISECONDS
+        leg.stream.skip(max(0, elapsed))
+        self._pacer.add(leg)
+
+    async def run(self) -> None:
+        """Ticks until it is cancelled."""
+        pacer, loop = self._pacer, self._loop
+        while True:
+            delay = pacer.next_at() - loop.time()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            self.tick(loop.time())
+
+    def tick(self, now: float) -> None:
+        """Sends what is due."""
+        expected = self._pacer.next_at()
+        if now < expected:
+            return
+        outgoing, idle = self._outgoing, []
+        for due in self._pacer.due(now):
+            LATENESS.observe(now - expected)
+            for leg in due.streams:
+                stream = leg.stream
+                leg.last = now
+                if due.skipped:
+                    stream.skip(due.skipped)
+                for _ in range(due.frames):
+                    packet = stream.take()
+                    if packet is None:
+                        leg.idle += 1
+                        continue
+                    leg.idle = 0
+                    outgoing.put(packet, leg.address)
+                    if outgoing.count == MOST:
+                        self.dropped += outgoing.send(self._descriptor)
+                if stream.outbox:
+                    leg.told()
+                if leg.idle >= IDLE_TICKS:
+                    idle.append(leg)
+        if outgoing.count:
+            self.dropped += outgoing.send(self._descriptor)
+        for leg in idle:
+            self._pacer.remove(leg)
+
+    def _read(self) -> None:
+        legs = self._legs
+        while True:
+            received = self._incoming.receive(self._descriptor)
+            for key, packet in received:
+                leg = legs.get(key)
+                if leg is None:
+                    self.strays += 1
+                    continue
+                messages = leg.stream.spoken(packet)
+                if messages:
+                    leg.deliver(messages)
+            if len(received) < MOST:
+                return
+
+    async def close(self) -> None:
+        """No more legs."""
+        self._loop.remove_reader(self._descriptor)
+        self._socket.close()
