@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from api_manager.documentation import markdown
+from api_manager.documentation.media_streams import UPGRADED
 from api_manager.documentation.reasons import REASONS
 from api_manager.documentation.schema import example_of, fields_of, reference_of, type_of
 from api_manager.documentation.style import STYLE
@@ -73,7 +74,7 @@ def _operation(document: Document, path: str, method: str, operation: dict[str, 
 <h3>{_badge(method)} <span class="path">{escape(path)}</span></h3>
 <p>{markdown.inline(operation.get("description", ""))}</p>
 {_parameters(operation)}{_body(document, operation)}
-<h4>Example</h4><pre>{escape(_curl(document, path, method, operation))}</pre>
+<h4>Example</h4><pre>{escape(_command(document, path, method, operation))}</pre>
 {_answer(operation)}{_errors(operation)}
 </section>"""
 
@@ -114,17 +115,24 @@ def _fields(schema: dict[str, Any]) -> str:
 
 
 def _answer(operation: dict[str, Any]) -> str:
+    upgraded = operation["responses"].get(UPGRADED)
+    if upgraded is not None:
+        return f"<h4>Answer</h4><p>{UPGRADED}. {markdown.inline(upgraded['description'])}</p>"
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     return f"<h4>Answer</h4><p>{_link(type_of(schema), reference_of(schema))}</p>"
 
 
 def _errors(operation: dict[str, Any]) -> str:
-    statuses = ", ".join(status for status in operation["responses"] if status != "200")
+    statuses = ", ".join(
+        status for status in operation["responses"] if status not in ("200", UPGRADED)
+    )
     return f'<p class="errors">Errors: {statuses}</p>'
 
 
-def _curl(document: Document, path: str, method: str, operation: dict[str, Any]) -> str:
+def _command(document: Document, path: str, method: str, operation: dict[str, Any]) -> str:
     shown = path.replace("{id}", "$ID")
+    if UPGRADED in operation["responses"]:
+        return f'python -m websockets "$WS{shown}?encapsulation=rtp&token=$TOKEN"'
     command = f"curl -X {method.upper()} $API{shown}"
     if operation["security"]:
         command += " \\\n  -H 'Authorization: Bearer ec_…'"

@@ -12,6 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from api_manager.documentation.descriptions import describe
 from api_manager.documentation.examples import EXAMPLES
 from api_manager.documentation.guide import GUIDE
+from api_manager.documentation.media_streams import TAG as MEDIA_STREAM
+from api_manager.documentation.media_streams import UPGRADED, media_stream_paths
 from api_manager.documentation.reasons import REASONS
 from api_manager.resources import Accesskey, CallsCreated, Customer, Token
 from evercall.contracts.base import Page
@@ -41,6 +43,7 @@ TAGS = (
     ("Flow", "What calls do, step by step."),
     ("Number", "The numbers that a customer takes calls on."),
     ("Call", "Calls: placed, seen, ended."),
+    (MEDIA_STREAM, "The audio of calls in an application's hands."),
     ("Activeflow", "Flows that run, and those that ran."),
 )
 
@@ -93,6 +96,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     schemas.update(_answer_schemas())
     components["responses"] = {_name(status): _error(status) for status in STATUS_WORDS}
     components["securitySchemes"] = SECURITY_SCHEMES
+    document["paths"].update(media_stream_paths())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _complete(operation, path, method)
@@ -130,7 +134,10 @@ def _mark_as_time(schema: dict[str, Any]) -> None:
 def _complete(operation: dict[str, Any], path: str, method: str) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    for status in _error_statuses(path, method, takes_body="requestBody" in operation):
+    statuses = _error_statuses(path, method, takes_body="requestBody" in operation)
+    if UPGRADED in responses:
+        statuses = sorted({*statuses, 409})
+    for status in statuses:
         responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
     if not path.startswith("/v1.0/"):
         operation["security"] = []

@@ -18,6 +18,7 @@ REASONS: Mapping[str, Reason] = {
     "INVALID_ID": Reason(400, "The id in the path is not a UUID."),
     "INVALID_REQUEST_PARAMETER": Reason(400, "A query parameter or header is wrong."),
     "MISSING_REQUEST_PARAMETER": Reason(400, "A query parameter or header is missing."),
+    "WEBSOCKET_REQUIRED": Reason(400, "This path is a WebSocket; `details` says what is missing."),
     "REQUEST_CANCELED": Reason(400, "The body did not arrive whole."),
     "AUTHENTICATION_REQUIRED": Reason(401, "No credentials came with the request."),
     "INVALID_CREDENTIALS": Reason(
@@ -31,11 +32,17 @@ REASONS: Mapping[str, Reason] = {
     "FLOW_NOT_FOUND": Reason(404, "There is no such flow, or it is not yours."),
     "NUMBER_NOT_FOUND": Reason(404, "There is no such number, or it is not yours."),
     "CALL_NOT_FOUND": Reason(404, "There is no such call, or it is not yours."),
+    "CONFERENCE_NOT_FOUND": Reason(404, "There is no such conference, or it is not yours."),
+    "MEDIA_STREAM_NOT_FOUND": Reason(
+        404, "There is no such stream any more; open a new one, without `resume`."
+    ),
     "ACTIVEFLOW_NOT_FOUND": Reason(404, "There is no such activeflow, or it is not yours."),
     "METHOD_NOT_ALLOWED": Reason(405, "The path has other methods; the header `Allow` names them."),
     "NUMBER_ALREADY_EXISTS": Reason(409, "Somebody has this number."),
     "FLOW_ALREADY_EXISTS": Reason(409, "There is a flow with this id."),
     "CALL_ALREADY_HANGUP": Reason(409, "The call has ended already."),
+    "CALL_NOT_PROGRESSING": Reason(409, "Only a call that is up has audio."),
+    "MEDIA_STREAM_LIMIT_REACHED": Reason(409, "The call has as many streams as it may have."),
     "STATE_INVALID": Reason(409, "Not possible in the present state."),
     "IDEMPOTENCY_KEY_IN_USE": Reason(
         409, "The first request with this key has not ended; say it again after `Retry-After`."
@@ -45,6 +52,8 @@ REASONS: Mapping[str, Reason] = {
     "RATE_LIMIT_EXCEEDED": Reason(429, "Too many requests; wait for `Retry-After` seconds."),
     "INTERNAL": Reason(500, "Our fault. Tell us the `request_id`."),
     "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),
+    "DRAINING": Reason(503, "This process is about to leave; another one takes the stream."),
+    "TOO_MANY_CONNECTIONS": Reason(503, "This process has as many connections as it may have."),
     "BROKER_UNAVAILABLE": Reason(503, "The message broker is away; try again."),
     "STORE_UNAVAILABLE": Reason(503, "The database is away; try again."),
     "REQUEST_TIMEOUT": Reason(
