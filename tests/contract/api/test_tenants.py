@@ -11,7 +11,9 @@ import pytest
 
 from api_manager.app import build_routes
 from api_manager.documentation.examples import EXAMPLES
+from api_manager.documentation.media_streams import UPGRADED
 from api_manager.documentation.openapi import build_document
+from deploy.lab.lab import Lab
 from tests.contract.api.world import (
     Api,
     Tenant,
@@ -33,6 +35,8 @@ MAKERS: dict[str, Callable[[Api, Tenant], Awaitable[str]]] = {
 }
 ADMINISTRATION = {"customers"}
 NO_TENANT = {"/auth/token"}
+WEBSOCKETS = {"/v1.0/calls/{id}/media_stream", "/v1.0/conferences/{id}/media_stream"}
+"""Answered by `media_manager`, to which only the lab's load balancer leads."""
 
 DOCUMENT = build_document(build_routes(None, "0"))
 
@@ -57,7 +61,9 @@ def body_of(operation: dict[str, Any]) -> Any:
 
 
 TENANT_OPERATIONS = [
-    each for each in operations() if each[1] not in NO_TENANT and resource_of(each[1]) in MAKERS
+    each
+    for each in operations()
+    if each[1] not in NO_TENANT | WEBSOCKETS and resource_of(each[1]) in MAKERS
 ]
 LISTS = [path for method, path, _ in TENANT_OPERATIONS if method == "GET" and "{" not in path]
 OF_ONE = [each for each in TENANT_OPERATIONS if "{id}" in each[1]]
@@ -67,9 +73,12 @@ def test_every_operation_of_the_document_is_covered() -> None:
     uncovered = [
         f"{method} {path}"
         for method, path, _ in operations()
-        if path not in NO_TENANT and resource_of(path) not in {*MAKERS, *ADMINISTRATION}
+        if path not in NO_TENANT | WEBSOCKETS
+        and resource_of(path) not in {*MAKERS, *ADMINISTRATION}
     ]
     assert uncovered == []
+    upgraded = {path for _, path, each in operations() if UPGRADED in each["responses"]}
+    assert upgraded == WEBSOCKETS
     assert {resource_of(path) for path in LISTS} == set(MAKERS)
     assert {resource_of(path) for _, path, _ in OF_ONE} == set(MAKERS)
     parameters = {part for _, path, _ in operations() for part in path.split("/") if "{" in part}
@@ -168,3 +177,41 @@ async def test_a_flow_of_somebody_else_cannot_be_used(tenant: Tenant, stranger: 
     assert refused_as_unknown(await client.put(f"/v1.0/flows/{own_flow}", json=flow))
     change = {"call_flow_id": flow_id}
     assert refused_as_unknown(await client.put(f"/v1.0/numbers/{own_number}", json=change))
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+async def asked_for_audio(lab: Lab, path: str, query: dict[str, str]) -> tuple[int, str]:
+    """What the lab says to a request for a WebSocket that it refuses."""
+    lab.wait_ready(["media_manager-1", "media_manager-2", "nginx", "api_manager-1"], seconds=30.0)
+    async with httpx.AsyncClient(base_url=lab.farm.api_url, headers=UPGRADE) as client:
+        answer = await client.get(path, params=query)
+    return answer.status_code, answer.json()["error"]["reason"]
+
+
+async def test_the_audio_of_somebody_elses_call_is_not_there(
+    api: Api, tenant: Tenant, stranger: Tenant, ready_lab: Lab
+) -> None:
+    path = f"/v1.0/calls/{await make_call(tenant)}/media_stream"
+    key, other = {"accesskey": tenant.key}, {"accesskey": stranger.key}
+    admin = {"accesskey": api.settings.admin_accesskey.get_secret_value()}
+
+    # Nobody answers that call: its customer hears that it is there, but not up.
+    own = (409, "CALL_NOT_PROGRESSING")
+    acting = {"customer_id": str(tenant.id)}
+    assert await asked_for_audio(ready_lab, path, key) == own
+    assert await asked_for_audio(ready_lab, path, admin | acting) == own
+
+    unknown = (404, "CALL_NOT_FOUND")
+    assert await asked_for_audio(ready_lab, path, other) == unknown
+    assert await asked_for_audio(ready_lab, path, admin) == unknown
+    assert await asked_for_audio(ready_lab, path, other | acting) == (403, "PERMISSION_DENIED")
+    assert await asked_for_audio(ready_lab, path, {}) == (401, "AUTHENTICATION_REQUIRED")
+    conference = path.replace("calls", "conferences")
+    assert await asked_for_audio(ready_lab, conference, key) == (404, "CONFERENCE_NOT_FOUND")

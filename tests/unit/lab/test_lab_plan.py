@@ -27,6 +27,8 @@ def test_the_default_farm_is_what_the_documentation_says(farm: Farm) -> None:
         "call_manager-2",
         "asterisk_proxy-1",
         "asterisk_proxy-2",
+        "media_manager-1",
+        "media_manager-2",
         "api_manager-1",
     ]
 
@@ -42,12 +44,13 @@ def test_no_two_processes_share_a_name_or_a_socket(
         api_manager=count,
         call_manager=count,
         flow_manager=count,
+        media_manager=count,
         route_manager=count,
     )
     farm = plan_farm(settings, credentials, paths)
     names = [process.name for process in farm.processes]
     sockets = [endpoint for process in farm.processes for endpoint in process.endpoints]
-    assert len(names) == 3 + count * 8
+    assert len(names) == 3 + count * 9
     assert len(set(names)) == len(names)
     assert len(set(sockets)) == len(sockets)
 
@@ -77,8 +80,19 @@ def test_a_service_gets_the_secrets_that_it_needs_and_no_others(farm: Farm) -> N
     assert "pw-admin" in told("api_manager-1")
     assert "pw-admin" not in told("call_manager-1")
     assert "pw-ari" not in told("call_manager-1")
+    for secret in ("pw-admin", "pw-ari", "pw-jwt"):
+        assert secret not in told("media_manager-1")
     for process in farm.processes:
         assert "pw-superuser" not in told(process.name)
+
+
+def test_a_media_manager_hears_asterisk_and_applications_at_its_own_address(farm: Farm) -> None:
+    for process in farm.of_module("media_manager"):
+        told = dict(process.environment)
+        assert told["EVERCALL_RTP_ADDRESS"] == process.address == f"127.20.4.{50 + process.index}"
+        assert told["EVERCALL_HTTP_LISTEN"] == f"{process.address}:8080"
+        assert told["EVERCALL_TRUSTED_PROXIES"] == "127.20.0.40/32"
+        assert told["EVERCALL_MEDIA_ALLOWED_NETWORKS"] == "127.20.9.0/24"
 
 
 def test_carriers_are_the_first_two_hundred_addresses_outside() -> None:

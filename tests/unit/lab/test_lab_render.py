@@ -1,5 +1,6 @@
 """Every template renders with what the lab says, for small farms and for large ones."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -48,6 +49,31 @@ def test_the_balancers_know_every_backend(credentials: Credentials, paths: LabPa
     addresses += [farm.network.asterisk_call(i) for i in (1, 2, 3, 4)]
     for address in addresses:
         assert text.count(f"server {address}:5060 ") == 1
+
+
+def test_media_streams_of_the_api_go_to_every_media_manager(
+    credentials: Credentials, paths: LabPaths
+) -> None:
+    farm = plan_farm(Settings(media_manager=3, api_manager=2), credentials, paths)
+    render_servers(farm, credentials, paths)
+    text = (etc_of(farm.named("nginx"), paths) / "nginx.conf").read_text()
+    upstream = text.partition("upstream media {")[2].partition("}")[0]
+    assert re.findall(r"server ([\d.:]+) max_fails=0;", upstream) == [
+        f"127.20.4.{host}:8080" for host in (51, 52, 53)
+    ]
+    patterns = re.findall(r"location ~ (\S+) {\s+proxy_pass http://media;", text)
+    (pattern,) = patterns
+    identifier = "0199a8f2-6c4e-7b11-9d57-0f3a5c2e8b10"
+    assert re.search(pattern, f"/v1.0/calls/{identifier}/media_stream")
+    assert re.search(pattern, f"/v1.0/conferences/{identifier}/media_stream")
+    for other in (
+        f"/v1.0/calls/{identifier}",
+        f"/v1.0/calls/{identifier}/media_stream/x",
+        "/v1.0/calls/media_stream",
+        f"/v1x0/calls/{identifier}/media_stream",
+        f"/v1.0/flows/{identifier}/media_stream",
+    ):
+        assert not re.search(pattern, other)
 
 
 def test_names_of_the_farm_resolve(credentials: Credentials, paths: LabPaths) -> None:
