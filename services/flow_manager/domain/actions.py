@@ -47,6 +47,26 @@ Url = Annotated[
 ]
 
 
+StreamUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(wss?://[^\s/?#]+[^\s]*)?\Z",
+        max_length=2048,
+        title="a ws or wss URL of at most 2048 characters",
+        extra=TEMPLATE,
+    ),
+]
+StreamHost = Annotated[
+    str,
+    Meta(
+        pattern=r"^([^\s/?#@]+:[0-9]{1,5})?\Z",
+        max_length=300,
+        title="a host and a port, such as media.example.com:9000",
+        extra=TEMPLATE,
+    ),
+]
+
+
 class Executor(StrEnum):
     """Who carries an action out: `call` hands it to the call, `flow` decides at once."""
 
@@ -89,6 +109,44 @@ class DigitsHandle(StrEnum):
     NEXT = "next"
 
 
+class StreamEncapsulation(StrEnum):
+    """How audio is wrapped on its way to and from an application."""
+
+    RTP = "rtp"
+    SLN = "sln"
+    AUDIOSOCKET = "audiosocket"
+
+
+class StreamTransport(StrEnum):
+    """What carries it. Empty: `websocket` for a URL, else `udp` for rtp and `tcp` for audiosocket."""
+
+    DEFAULT = ""
+    WEBSOCKET = "websocket"
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class StreamDirection(StrEnum):
+    """Whose audio: `in` comes from the call's far end, `out` goes to it."""
+
+    NONE = ""
+    BOTH = "both"
+    IN = "in"
+    OUT = "out"
+
+
+class StreamFormat(StrEnum):
+    """The coding inside the platform."""
+
+    ULAW = "ulaw"
+
+
+class StreamConnection(StrEnum):
+    """Who connects: the platform."""
+
+    CLIENT = "client"
+
+
 class CallEndReason(StrEnum):
     """The hangup reasons that a flow may give; each has a SIP status of its own on the way out."""
 
@@ -112,6 +170,10 @@ class Option(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def waits(self) -> bool:
         """Whether time passes before the next action begins."""
         return False
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Options that do not go together: the field, and what is wrong with it."""
+        return iter(())
 
 
 class Answer(Option, frozen=True):
@@ -289,6 +351,57 @@ class VariableSet(Option, frozen=True):
     value: Annotated[str, Meta(max_length=MAX_TEXT, description="Its new value.", extra=TEMPLATE)]
 
 
+class ExternalMediaStart(Option, frozen=True):
+    """Connects the call's audio with an application: a WebSocket (`url`), or RTP or AudioSocket
+    (`external_host`). The flow goes on at once; the stream lasts until the call ends, the application ends it
+    or an `external_media_stop`. An application that can't be reached is left out. See docs/media-streams.md."""
+
+    url: Annotated[StreamUrl, Meta(description="Where the application's WebSocket is.")] = ""
+    external_host: Annotated[
+        StreamHost, Meta(description="Where the application's RTP or AudioSocket is.")
+    ] = ""
+    encapsulation: Annotated[StreamEncapsulation, Meta(description="How the audio is wrapped.")] = (
+        StreamEncapsulation.RTP
+    )
+    transport: Annotated[
+        StreamTransport,
+        Meta(description="Follows from the other options; may be said."),
+    ] = StreamTransport.DEFAULT
+    direction_listen: Annotated[
+        StreamDirection,
+        Meta(description="What the application hears: the far end, what it is told, or both."),
+    ] = StreamDirection.BOTH
+    direction_speak: Annotated[
+        StreamDirection,
+        Meta(description="Who hears the application: `out` the far end, `in` who it talks with."),
+    ] = StreamDirection.BOTH
+    format: Annotated[StreamFormat, Meta(description="The coding of rtp.")] = StreamFormat.ULAW
+    connection_type: Annotated[StreamConnection, Meta(description="Who connects.")] = (
+        StreamConnection.CLIENT
+    )
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if bool(self.url) == bool(self.external_host):
+            yield "url", "must be given, or external_host, and not both"
+            return
+        if self.external_host and self.encapsulation is StreamEncapsulation.SLN:
+            yield "encapsulation", "must be rtp or audiosocket with external_host"
+        elif self.transport not in (StreamTransport.DEFAULT, self._natural()):
+            yield "transport", f"must be {self._natural().value} here"
+        if not self.direction_listen and not self.direction_speak:
+            yield "direction_listen", "must not be empty when direction_speak is"
+
+    def _natural(self) -> StreamTransport:
+        if self.url:
+            return StreamTransport.WEBSOCKET
+        is_rtp = self.encapsulation is StreamEncapsulation.RTP
+        return StreamTransport.UDP if is_rtp else StreamTransport.TCP
+
+
+class ExternalMediaStop(Option, frozen=True):
+    """Ends all streams of the call that `external_media_start` began."""
+
+
 class Stop(Option, frozen=True):
     """Ends the flow. Its call hangs up."""
 
@@ -319,6 +432,8 @@ ACTION_TYPES: Mapping[str, ActionType] = _table(
     ActionType("branch", Branch, Executor.FLOW),
     ActionType("condition_variable", ConditionVariable, Executor.FLOW),
     ActionType("digits_receive", DigitsReceive, Executor.CALL),
+    ActionType("external_media_start", ExternalMediaStart, Executor.CALL),
+    ActionType("external_media_stop", ExternalMediaStop, Executor.CALL),
     ActionType("goto", Goto, Executor.FLOW),
     ActionType("hangup", Hangup, Executor.CALL),
     ActionType("play", Play, Executor.CALL),

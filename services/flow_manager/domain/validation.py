@@ -134,6 +134,8 @@ def _read_option(draft: _Draft, given: dict[str, Any]) -> Iterator[Fault]:
     draft.kind, draft.given = kind, option
     if not faults:
         draft.option = read_unfilled(kind.option, option)
+        for field, what in draft.option.contradictions():
+            yield Fault(f"{draft.path}.option.{field}", what)
 
 
 def _finish(draft: _Draft) -> Action:

@@ -90,7 +90,7 @@ async def test_a_name_that_does_not_resolve() -> None:
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "localhost", "[::1]"])
 async def test_spellings_of_this_machine_are_seen_through(host: str) -> None:
     """With the system's own resolver, which reads such spellings as C's inet_aton does."""
-    with pytest.raises(AudioError):
+    with pytest.raises(HostRefused):
         await HostGuard([]).address_of(host.strip("[]"), 80)
 
 

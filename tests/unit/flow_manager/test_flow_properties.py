@@ -70,6 +70,8 @@ right_options: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "default_target_id": st.none() | target,
         "target_ids": st.dictionaries(st.sampled_from(["1", "2", ""]), target),
     },
+    "external_media_start": {"url": st.just("wss://x/${a}")},
+    "external_media_stop": {},
     "goto": {"target_id": target, "loop_count": st.none() | st.integers(0, 3)},
     "condition_variable": {
         "condition": st.sampled_from(["==", "!=", ">", ">=", "<", "<="]),
@@ -193,6 +195,7 @@ def test_flows_without_prompts_that_pass_run_into_no_limit(written: list[dict[st
 def test_templates_are_texts() -> None:
     assert {option.__name__: names for option, names in TEMPLATES.items() if names} == {
         "ConditionVariable": ("value_string",),
+        "ExternalMediaStart": ("url", "external_host"),
         "Play": ("stream_urls",),
         "Talk": ("text", "language", "voice_id"),
         "VariableSet": ("value",),
