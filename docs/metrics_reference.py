@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import cast
 
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
@@ -14,6 +16,9 @@ import evercall
 import flow_manager
 import media_manager
 import route_manager
+from media_manager.domain.counts import Counts
+from media_manager.inner.leg import InnerSocket
+from media_manager.metrics import MediaCollector
 
 HEAD = """# Metrics
 
@@ -25,7 +30,7 @@ def render() -> str:
     """The whole page."""
     _import_all()
     lines = [HEAD, "", "| metric | kind | meaning | labels |", "|---|---|---|---|"]
-    for name, kind, meaning, labels in sorted(_metrics()):
+    for name, kind, meaning, labels in sorted([*_metrics(), *_collected()]):
         lines.append(f"| `{name}` | {kind} | {meaning} | {labels} |")
     return "\n".join(lines) + "\n"
 
@@ -54,3 +59,12 @@ def _metrics() -> Iterable[tuple[str, str, str, str]]:
             suffix = "_total" if metric.type == "counter" else ""
             labels = ", ".join(f"`{name}`" for name in collector._labelnames)
             yield f"{metric.name}{suffix}", metric.type, metric.documentation, labels
+
+
+def _collected() -> Iterable[tuple[str, str, str, str]]:
+    """Of those that are made at the moment somebody asks, and that only a running process registers."""
+    socket = cast("InnerSocket", SimpleNamespace(strays=0, dropped=0))
+    for metric in MediaCollector(Counts(), socket, dict).describe():
+        suffix = "_total" if metric.type == "counter" else ""
+        labels = ", ".join(f"`{name}`" for name in getattr(metric, "_labelnames", ()))
+        yield f"{metric.name}{suffix}", metric.type, metric.documentation, labels
