@@ -13,7 +13,7 @@ from deploy.lab.errors import LabError
 from deploy.lab.lab import open_lab
 from deploy.lab.plan import Kind, Process
 from evercall.service import logging
-from tests.bench import bare, machine, media, messages, micro, stack
+from tests.bench import bare, machine, media, messages, micro, stack, streams
 from tests.bench.bench import Bench
 from tests.bench.customer import bench_customer, forget_calls
 from tests.bench.errors import MeasurementFailed
@@ -25,6 +25,7 @@ ALONE: dict[str, Callable[[Bench], None]] = {
     "bare": bare.run,
     "micro": micro.run,
     "media": media.run,
+    "streams": streams.run,
 }
 """Parts that need no control plane."""
 
