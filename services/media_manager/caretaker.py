@@ -47,13 +47,19 @@ class Caretaker:
         if session.expires_at is not None and session.expires_at <= clock:
             self._registry.ended(session, StreamEnd.TOKEN_EXPIRED, tell_call=True)
             return
-        if session.away_since is not None and now - session.away_since >= self._resume_seconds:
+        if self._is_away_too_long(session, now):
             self._registry.ended(session, StreamEnd.APPLICATION_LOST, tell_call=True)
             return
         if session.credentials is not None and now - session.checked >= CHECK_ACCESS:
             session.checked = now
             self._tasks.start("check-access", self._check(session))
         self._listen(session, now)
+
+    def _is_away_too_long(self, session: Session, now: float) -> bool:
+        """One that we connected ourselves is the business of who connects it."""
+        if session.away_since is None or session.options.from_flow:
+            return False
+        return now - session.away_since >= self._resume_seconds
 
     def _listen(self, session: Session, now: float) -> None:
         if session.moved == float("-inf"):

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 from evercall.contracts.media import MediaHeartbeat
+from evercall.service.guard import HostGuard
 from evercall.service.identity import new_id
 from evercall.service.process import Process, run_process
 from evercall.service.settings import parse_address
@@ -48,7 +49,8 @@ async def compose(process: Process[Settings]) -> None:
     await bus.subscribe_farm(["media.*"], (MediaHeartbeat,), peers.hear)
     await bus.subscribe_events(KEYS, MediaEvents(registry).hear)
     await bus.serve(own_queue(settings.instance), OwnHandlers(registry).handlers, own=True)
-    await bus.serve(SERVICE, ServiceHandlers(Dialer()).handlers)
+    dialer = Dialer(registry, HostGuard(settings.media_allowed_networks), process.tasks)
+    await bus.serve(SERVICE, ServiceHandlers(dialer).handlers)
     await bus.on_connected(caretaker.word_missed)
     process.tasks.start("peers", peers.run())
 
@@ -63,8 +65,9 @@ async def compose(process: Process[Settings]) -> None:
 
     async def leave() -> None:
         server.close()
-        await registry.drain()
+        registry.send_away()
         await calls.leaving()
+        await registry.emptied()
 
     process.on_stop(leave)
 

@@ -244,19 +244,20 @@ class Registry:
             else:
                 return
 
-    async def drain(self) -> None:
-        """Sends every application to another process, and waits until they are there."""
+    def send_away(self) -> None:
+        """Takes no more streams, and asks every application to come back elsewhere."""
         self.is_draining = True
         for session in list(self.sessions.values()):
-            link, session.link = session.link, None
-            if link is None:
-                continue
-            session.stream.stop(StreamEnd.DRAINING)
-            link.send_text(session.stream.outbox.copy())
-            session.stream.detach()
-            link.close(StreamEnd.DRAINING)
-        if self.sessions:
-            self._emptied = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HANDOVERS):
-                    await self._emptied.wait()
+            if session.options.from_flow:
+                self.ended(session, StreamEnd.DRAINING, tell_call=False)
+            else:
+                session.send_away()
+
+    async def emptied(self) -> None:
+        """Returns when all streams were taken over, or nobody can be waited for any longer."""
+        if not self.sessions:
+            return
+        self._emptied = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVERS):
+                await self._emptied.wait()

@@ -147,6 +147,16 @@ class Session:
         if self.stream.ending is not None and not self.is_over:
             self._keeper.ended(self, self.stream.ending, tell_call=True)
 
+    def send_away(self) -> None:
+        """The application is to come back elsewhere; until then the stream goes on here."""
+        link, self.link = self.link, None
+        if link is None:
+            return
+        self.stream.stop(StreamEnd.DRAINING)
+        link.send_text(self.stream.outbox.copy())
+        self.stream.detach()
+        link.close(StreamEnd.DRAINING)
+
     # -- the end -------------------------------------------------------------------------------
 
     def end(self, end: StreamEnd) -> None:

@@ -139,7 +139,6 @@ def _external_media_start(turn: Turn, action: RunAction) -> bool:
     if call.customer_id is None:
         raise AssertionError("a call without a customer runs no flow")
     identifier = derived_id(call.id, f"media.{turn.work.place}")
-    turn.change(connecting=[*call.connecting, identifier])
     request = MediaConnect(
         id=identifier,
         call_id=call.id,
@@ -150,6 +149,7 @@ def _external_media_start(turn: Turn, action: RunAction) -> bool:
         direction_listen=MediaDirection(option.get("direction_listen", "both")),
         direction_speak=MediaDirection(option.get("direction_speak", "both")),
     )
+    turn.change(connecting={**call.connecting, str(identifier): request})
     turn.add(Ask(turn.work.media_key, "media_manager", request))
     turn.change_work(waiting=Waiting.MEDIA)
     turn.set_timer(Timer.ACTION, MEDIA_PATIENCE)

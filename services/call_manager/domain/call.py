@@ -21,6 +21,7 @@ from evercall.contracts.call import (
     HangupReason,
 )
 from evercall.contracts.flow import RunAction
+from evercall.contracts.media import MediaConnect
 
 NOBODY = UUID(int=0)
 """Stands for the customer of a call that is still looking for its own."""
@@ -115,8 +116,8 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
 
     `customer_id` is None while an incoming call looks for its route. `ending` is the reason for which
     we are hanging up. `digits` were typed and not consumed yet, `last_key` was the last of all: personal
-    data, gone when the call ends. `media` are its streams by their id; `connecting` the ids of those that
-    media_manager was asked for and has not begun.
+    data, gone when the call ends. `media` are its streams by their id; `connecting` what
+    media_manager was asked to connect and has not begun.
     """
 
     id: UUID
@@ -136,7 +137,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     digits: str = ""
     last_key: Key | None = None
     media: dict[str, Stream] = {}
-    connecting: list[UUID] = []
+    connecting: dict[str, MediaConnect] = {}
     ending: HangupReason | None = None
     hangup_by: HangupBy = HangupBy.NONE
     hangup_reason: HangupReason = HangupReason.NONE

@@ -18,6 +18,7 @@ from call_manager.domain.media_stream import Stream
 from call_manager.domain.messages import ChannelsSeen, MediaLegGone, MediaLegUp
 from call_manager.domain.turn import APPLICATION, Turn
 from evercall.actor.model import (
+    Ask,
     CancelTimer,
     Defer,
     Notify,
@@ -91,6 +92,9 @@ def owner_gone(turn: Turn, message: ExternalMediaOwnerGone) -> None:
     for stream in _streams(turn).values():
         if is_orphaned(stream, message) and stream.status is MediaStatus.RUNNING:
             turn.add(SetTimer(_timer(stream.id), turn.now + RESUME_WINDOW))
+            if stream.connect is not None:
+                # Nobody will come back by himself: another process is to connect.
+                turn.add(Ask(f"media-again.{stream.id}", "media_manager", stream.connect))
 
 
 def is_orphaned(stream: Stream, message: ExternalMediaOwnerGone) -> bool:
@@ -109,7 +113,9 @@ def _admit(turn: Turn, request: ExternalMediaStart) -> None:
             details={"status": call.status.value},
         )
     known = str(request.id) in streams
-    if not known and (request.resume or (request.from_flow and request.id not in call.connecting)):
+    if not known and (
+        request.resume or (request.from_flow and str(request.id) not in call.connecting)
+    ):
         raise _no_stream()
     if not known and len(streams) >= turn.rules.media_streams:
         raise Conflict(
@@ -129,6 +135,7 @@ def _begin(turn: Turn, request: ExternalMediaStart) -> None:
         listen=request.direction_listen,
         speak=request.direction_speak,
         from_flow=request.from_flow,
+        connect=turn.call.connecting.get(str(request.id)),
         tm_create=turn.now,
     )
     _put(turn, stream)
@@ -275,7 +282,7 @@ def overdue(turn: Turn, name: str) -> None:
 
 def stop_all(turn: Turn, reason: str, *, from_flow_only: bool = False) -> None:
     """Ends the call's streams."""
-    turn.change(connecting=[])
+    turn.change(connecting={})
     for stream in list(_streams(turn).values()):
         if stream.from_flow or not from_flow_only:
             _fail(turn, stream, reason)
@@ -314,7 +321,9 @@ def _streams(turn: Turn) -> dict[str, Stream]:
 def _put(turn: Turn, stream: Stream) -> None:
     turn.change(
         media={**turn.call.media, str(stream.id): stream},
-        connecting=[other for other in turn.call.connecting if other != stream.id],
+        connecting={
+            key: each for key, each in turn.call.connecting.items() if key != str(stream.id)
+        },
     )
 
 
@@ -328,7 +337,7 @@ def _fail(turn: Turn, stream: Stream, reason: str) -> None:
 def _stop(turn: Turn, stream: Stream, reason: str) -> ExternalMedia:
     stopped = msgspec.structs.replace(stream, status=MediaStatus.STOPPED)
     resource = _resource(turn, stopped, reason)
-    turn.settle(*_open_keys(stream))
+    turn.settle(*_open_keys(stream), f"media-again.{stream.id}")
     turn.add(CancelTimer(_timer(stream.id)))
     turn.change(media={key: each for key, each in turn.call.media.items() if each is not stream})
     call_id, bridge_id = turn.call.id, _bridge_id(turn, stream)

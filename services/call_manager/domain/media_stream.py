@@ -5,11 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from evercall.contracts.media import MediaDirection, MediaStatus
+from evercall.contracts.media import MediaConnect, MediaDirection, MediaStatus
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` counts the external channels that it had."""
+    """`number` counts the external channels that it had. `connect`: how its flow asked for it."""
 
     id: UUID
     owner: str
@@ -19,6 +19,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     listen: MediaDirection
     speak: MediaDirection
     from_flow: bool
+    connect: MediaConnect | None = None
     tm_create: datetime
     status: MediaStatus = MediaStatus.STARTING
     number: int = 1

@@ -82,6 +82,7 @@ _ANSWERED: Mapping[str, Trigger] = {
     "run": Trigger.RUN_GIVEN,
     "audio": Trigger.AUDIO_SETTLED,
     "media": Trigger.MEDIA_SETTLED,
+    "media-again": Trigger.MEDIA_SETTLED,
 }
 
 _FAILED: Mapping[str, Trigger] = {
@@ -90,6 +91,7 @@ _FAILED: Mapping[str, Trigger] = {
     "run": Trigger.RUN_REFUSED,
     "audio": Trigger.AUDIO_SETTLED,
     "media": Trigger.MEDIA_SETTLED,
+    "media-again": Trigger.MEDIA_SETTLED,
 }
 
 _TIMERS: Mapping[Timer, Trigger] = {

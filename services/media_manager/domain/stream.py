@@ -121,6 +121,14 @@ class Stream:
         milliseconds = messages * FRAME_MILLISECONDS
         self._report("behind", milliseconds, now, self._behind)
 
+    def opening(self) -> bytes:
+        """What is sent first on a connection that we made."""
+        return self._framing.opening(self.options.id)
+
+    def farewell(self) -> bytes:
+        """What is sent last on it."""
+        return self._framing.hang_up()
+
     # -- from the application ------------------------------------------------------------------
 
     def hear(self, data: bytes, now: float) -> None:

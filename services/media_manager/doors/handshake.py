@@ -9,7 +9,6 @@ import asyncio
 import base64
 import binascii
 import http
-import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,21 +34,22 @@ from evercall.service.logging import get_logger
 from evercall.service.problem import to_problem
 from media_manager import metrics
 from media_manager.domain.request import StreamRequest, read_request
-from media_manager.doors.websocket import LONGEST_MESSAGE, SOCKET_BUFFER, WebSocketLink
+from media_manager.doors.websocket import (
+    LONGEST_MESSAGE,
+    PICOWS_LOG,
+    PING_SECONDS,
+    SOCKET_BUFFER,
+    WebSocketLink,
+)
 from media_manager.gateways.access import Credentials
 from media_manager.session import Session
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 5.0
-PING_SECONDS = 20.0
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
 
 log = get_logger(__name__)
-
-# Its lines name addresses, and there is one for every connection.
-_picows_log = logging.getLogger("picows.media")
-_picows_log.setLevel(logging.ERROR)
 
 Open = Callable[[StreamRequest, Credentials], Awaitable[Session]]
 """Finds or makes the session of a request. Raises `PlatformError`."""
@@ -270,7 +270,7 @@ class Handshake(asyncio.Protocol):
             None,
             False,
             lambda _request: link,
-            _picows_log,
+            PICOWS_LOG,
             True,
             HEAD_SECONDS,
             True,

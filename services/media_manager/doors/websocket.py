@@ -1,11 +1,12 @@
 """A WebSocket (RFC 6455) with an application. The framing is picows'."""
 
 import asyncio
-from collections import deque
+import logging
 from collections.abc import Callable
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from media_manager.domain.backlog import Backlog
 from media_manager.domain.closing import CLOSE_CODES, StreamEnd
 from media_manager.session import Session
 
@@ -18,8 +19,11 @@ WRITE_BUFFER = 32 * 1024
 SOCKET_BUFFER = 32 * 1024
 """Bytes in the kernel's: it would hold minutes of audio by itself, and play the past to a slow reader."""
 
-BACKLOG = 100
-"""Messages that wait for a slow reader: two seconds. The oldest are dropped."""
+PING_SECONDS = 20.0
+"""After so much silence a ping is sent, and so long its answer is waited for."""
+
+PICOWS_LOG = logging.getLogger("picows.media")
+PICOWS_LOG.setLevel(logging.ERROR)  # its other lines name addresses, one for each connection
 
 _NO_CODE = 1005
 
@@ -33,11 +37,12 @@ class WebSocketLink(WSListener):
         self._transport: WSTransport | None = None
         self._loop = asyncio.get_running_loop()
         self._blocked = False
-        self._backlog: deque[bytes] = deque()
+        self._backlog = Backlog()
         self._parts: list[bytes] = []
         self._parts_type = WSMsgType.BINARY
         self._code: int | None = None
         self.was_connected = False
+        self.gone = asyncio.Event()
         self.on_closed: Callable[[], object] = lambda: None
         """Called when the connection is gone."""
 
@@ -55,10 +60,7 @@ class WebSocketLink(WSListener):
             transport.send(WSMsgType.BINARY, message)
 
     def _wait_with(self, messages: list[bytes]) -> None:
-        self._backlog.extend(messages)
-        dropped = max(0, len(self._backlog) - BACKLOG)
-        for _ in range(dropped):
-            self._backlog.popleft()
+        dropped = self._backlog.put(messages)
         if dropped:
             self._session.fell_behind(dropped, self._loop.time())
 
@@ -128,8 +130,8 @@ class WebSocketLink(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         """The connection is gone."""
         self._transport = None
-        self._backlog.clear()
         self.on_closed()
+        self.gone.set()
         self._session.link_lost(self, self._code, self._loop.time())
 
     def pause_writing(self) -> None:
@@ -139,6 +141,4 @@ class WebSocketLink(WSListener):
     def resume_writing(self) -> None:
         """It reads again."""
         self._blocked = False
-        waiting = list(self._backlog)
-        self._backlog.clear()
-        self.send(waiting)
+        self.send(self._backlog.take())
