@@ -54,6 +54,7 @@ REASONS: Mapping[str, Reason] = {
     "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),
     "DRAINING": Reason(503, "This process is about to leave; another one takes the stream."),
     "TOO_MANY_CONNECTIONS": Reason(503, "This process has as many connections as it may have."),
+    "ASTERISK_UNAVAILABLE": Reason(503, "The audio of the call cannot be had now; try again."),
     "BROKER_UNAVAILABLE": Reason(503, "The message broker is away; try again."),
     "STORE_UNAVAILABLE": Reason(503, "The database is away; try again."),
     "REQUEST_TIMEOUT": Reason(

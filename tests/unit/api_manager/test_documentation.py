@@ -204,12 +204,13 @@ RAISED = re.compile(
     r"(?:InvalidRequest|Unauthorized|Forbidden|NotFound|MethodNotAllowed|Conflict|TooLarge"
     r"|RateLimited|Internal|Unavailable|DeadlineExceeded)\(\s*\"([a-z_]+)\""
 )
-# Said between services only; what they lead to outside is a call's hangup reason.
+# Said between services only; what they lead to outside is a call's hangup reason, or a flow that goes on.
 INSIDE = {
     "activeflow_already_stopped",
     "activeflow_state_invalid",
-    "asterisk_unavailable",
     "audio_unavailable",
+    "media_target_invalid",
+    "media_target_refused",
 }
 
 
