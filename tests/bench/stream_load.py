@@ -157,7 +157,7 @@ class AsteriskSide:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         # Bound to `lo`, so "all addresses" are 127.0.0.0/8.
-        self._socket.bind(("0.0.0.0", 0))  # noqa: S104
+        self._socket.bind(("0.0.0.0", 0))
         self.port: int = self._socket.getsockname()[1]
         self._file = self._socket.fileno()
         self._make_outgoing(streams, server_port)

@@ -145,6 +145,8 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Asked] = msgspec.json.Decoder(Union[ASKED])  # noqa: UP007
 _typed = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TYPES = frozenset(str(kind.__struct_config__.tag) for kind in ASKED)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The last one: some thousand brackets within each other, which fit a control frame."""
 
 
 class NotUnderstood(ValueError):
@@ -171,7 +173,7 @@ def decode(text: bytes) -> Asked:
         raise NotUnderstood("control_too_long", f"a control frame has at most {LONGEST_TEXT} bytes")
     try:
         asked = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise _explain(text, str(error)) from None
     if isinstance(asked, MarkAsked) and not 0 < len(asked.name) <= LONGEST_NAME:
         raise NotUnderstood("control_malformed", f"name has 1 to {LONGEST_NAME} characters")
@@ -181,7 +183,7 @@ def decode(text: bytes) -> Asked:
 def _explain(text: bytes, reason: str) -> NotUnderstood:
     try:
         kind = msgspec.json.decode(_typed.decode(text).get("type", msgspec.Raw(b"null")))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return NotUnderstood("control_malformed", "text messages are JSON objects with a type")
     if isinstance(kind, str) and kind in _TYPES:
         return NotUnderstood("control_malformed", reason)

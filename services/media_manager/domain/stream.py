@@ -82,7 +82,7 @@ class Stream:
     def attach(self, *, resumed: bool) -> list[bytes]:
         """A connection is there: `start` goes into the outbox; returns the audio that follows it at once."""
         self._is_away = False
-        self._wants_audio = True
+        self._wants_audio = self._hears
         kept = list(self._kept)
         self._kept.clear()
         audio_format = self._framing.format
@@ -162,7 +162,7 @@ class Stream:
             case control.PauseAsked():
                 self._wants_audio = False
             case control.ResumeAsked():
-                self._wants_audio = True
+                self._wants_audio = self._hears
             case control.StopAsked():
                 self.ending = StreamEnd.APPLICATION_CLOSED
 
@@ -280,8 +280,11 @@ class Stream:
         return [self._framing.audio(self._to_application(payload))]
 
     def _keep(self, payload: bytes) -> None:
+        if not self._hears:
+            return
         if not self._is_away:
             self._counts.behind += 1
+            self._framing.pause(1)
             return
         if len(self._kept) == self._kept.maxlen:
             self._kept_out += 1
@@ -321,7 +324,7 @@ class Stream:
 
     def _fill(self, count: int) -> list[bytes]:
         """Lost time: told by the timestamp where there is one, else silence, so that positions stay true."""
-        if self._is_away:
+        if self._is_away or not self._wants_audio:
             for _ in range(count):
                 self._keep(_SILENCE)
             return []

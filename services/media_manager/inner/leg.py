@@ -25,6 +25,10 @@ SOCKET_BYTES = 4 * 1024 * 1024
 IDLE_TICKS = 50
 """A stream that has had nothing to say for a second leaves the ticker, and costs nothing until it speaks."""
 
+BATCHES = 2
+"""Read in one go at most, because the ticker must not wait: when packets come faster than they can be forwarded,
+reading until nothing is left never ends."""
+
 LATENESS = Histogram(
     "evercall_media_manager_lateness_seconds",
     "How late a packet for a call is sent",
@@ -148,7 +152,7 @@ class InnerSocket:
 
     def _read(self) -> None:
         legs = self._legs
-        while True:
+        for _ in range(BATCHES):
             received = self._incoming.receive(self._descriptor)
             for key, packet in received:
                 leg = legs.get(key)
