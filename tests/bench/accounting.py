@@ -74,7 +74,7 @@ def read(lab: Lab, processes: tuple[Process, ...]) -> Reading:
         raise MeasurementFailed(f"not running: {', '.join(stopped)}")
     stats = _all_stats()
     seconds = {name: sum(stats[pid][1] for pid in _tree(pid, stats)) for name, pid in pids.items()}
-    return Reading(time.monotonic(), pids, seconds, _machine())
+    return Reading(time.monotonic(), pids, seconds, machine_seconds())
 
 
 def between(before: Reading, after: Reading) -> Usage:
@@ -126,7 +126,7 @@ def _tree(root: int, stats: Mapping[int, tuple[int, float]]) -> list[int]:
     return found
 
 
-def _machine() -> float:
+def machine_seconds() -> float:
     """Busy seconds of all processors together: user, nice, system, irq, softirq (proc(5))."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     busy = [int(fields[index]) for index in (0, 1, 2, 5, 6)]

@@ -31,7 +31,7 @@ from evercall.media.encapsulation import open_framing
 from evercall.media.framing import Framing
 from evercall.media.g711 import linear_to_ulaw
 from evercall.media.tone import tone
-from tests.bench.accounting import parse_stat
+from tests.bench.accounting import machine_seconds, parse_stat
 from tests.bench.errors import MeasurementFailed
 from tests.bench.stream_server import HOST, Listening, call_id, source_address
 
@@ -106,7 +106,7 @@ class Delays(msgspec.Struct):
 class Outcome(msgspec.Struct):
     """What came of it. `to_call`: how much later than its earliest packet each packet of a stream came, by its
     timestamp. `to_application`: from Asterisk's sending to the application's reading. `received_*` are shares
-    of what was sent. `load_late` is the load's own lateness."""
+    of what was sent. `load_late` is the load's own lateness. `foreign_cores` is what other programs kept busy."""
 
     streams: int
     to_call: Delays
@@ -115,6 +115,7 @@ class Outcome(msgspec.Struct):
     received_application: float
     load_late: Delays
     load_cores: float
+    foreign_cores: float
     server_seconds: float
     seconds: float
 
@@ -356,9 +357,11 @@ class Load:
         gc.collect()
         gc.disable()
         begin = time.monotonic() + 0.05
-        own, used, frame = time.process_time(), 0.0, b""
+        own = used = machine = 0.0
+        frame = b""
         for step in range(steps):
             if step == warm:
+                own, machine = time.process_time(), machine_seconds()
                 used = _seconds_of(plan.server.pid)
             delay = begin + step * STEP - time.monotonic()
             if delay > 0:
@@ -369,10 +372,14 @@ class Load:
                 frame = self._make()
             self._send(tick, slot, frame)
             self._receive(tick, slot)
-        used, own = _seconds_of(plan.server.pid) - used, time.process_time() - own
-        end = time.monotonic()
+        spent = _Spent(
+            wall=time.monotonic() - begin - WARM_UP,
+            server=_seconds_of(plan.server.pid) - used,
+            load=time.process_time() - own,
+            machine=machine_seconds() - machine,
+        )
         self._drain(steps)
-        return self._outcome(begin, end, steps, used, own)
+        return self._outcome(begin, steps, spent)
 
     def _send(self, tick: int, slot: int, frame: bytes) -> None:
         first, last = self._slots[slot]
@@ -411,23 +418,34 @@ class Load:
             while application.messages * SLOTS < steps and application.read():
                 pass
 
-    def _outcome(self, begin: float, end: float, steps: int, used: float, own: float) -> Outcome:
+    def _outcome(self, begin: float, steps: int, spent: "_Spent") -> Outcome:
         plan, since = self.plan, begin + WARM_UP
-        arrived, lateness = self._asterisk.lateness(since, end)
+        arrived, lateness = self._asterisk.lateness(since, since + spent.wall)
         delays = np.array([delay for sent, delay in self._delays if sent >= since])
         due = begin + STEP * np.arange(steps)
         read = sum(application.messages for application in self._applications)
+        foreign = (spent.machine - spent.server - spent.load) / spent.wall
         return Outcome(
             streams=plan.streams,
             to_call=delays_of(lateness),
             to_application=delays_of(delays),
-            received_call=arrived / (plan.streams * (end - since) / 0.02),
+            received_call=arrived / (plan.streams * spent.wall / 0.02),
             received_application=read / self._asterisk.sent,
             load_late=delays_of(np.array(self._sent_at) - due),
-            load_cores=own / (end - begin),
-            server_seconds=used,
-            seconds=end - since,
+            load_cores=spent.load / spent.wall,
+            foreign_cores=max(0.0, foreign),
+            server_seconds=spent.server,
+            seconds=spent.wall,
         )
+
+
+class _Spent(msgspec.Struct):
+    """Seconds since the warm-up: by the clock, and of processors."""
+
+    wall: float
+    server: float
+    load: float
+    machine: float
 
 
 def _seconds_of(pid: int) -> float:

@@ -21,9 +21,10 @@ from pathlib import Path
 import msgspec
 
 from deploy.lab.paths import PROJECT
-from tests.bench import machine
+from tests.bench import datagrams, machine
 from tests.bench.bench import Bench
 from tests.bench.errors import MeasurementFailed
+from tests.bench.measure import NOISE_CORES
 from tests.bench.report import Budget, Report, Section, table
 from tests.bench.search import RateSearch
 from tests.bench.stream_load import Outcome, Plan
@@ -101,11 +102,23 @@ def measure(report: Report, quick: bool) -> Section:
     for kind in kinds:
         if kind.key in SEARCHED:
             _search(section, report, kind, seconds)
+    for way, cost in datagrams.measure(50 if quick else 300).items():
+        key = f"streams_datagrams_{way.replace(' ', '_')}_us"
+        section.add(key, f"a packet in and out, {way}", cost, "us")
+    section.notes += _noise(report)
     section.notes.append(
         "the echo: one packet over UDP and one message over WebSocket, each sent back; on loopback the kernel"
         " does part of the receiver's work at the sender's expense, in both cases"
     )
     return section
+
+
+def _noise(report: Report) -> list[str]:
+    """A remark where other programs took part of the two cores, without which more would be held."""
+    worst = max(float(run["foreign_cores"]) for run in report.runs if "foreign_cores" in run)
+    if worst < NOISE_CORES:
+        return []
+    return [f"other programs kept up to {worst:.2f} cores busy during this: the streams had less"]
 
 
 def _cost(section: Section, report: Report, kind: Kind, seconds: float) -> None:
