@@ -62,6 +62,7 @@ class Stream:
             maxlen=int(limits.kept_seconds * 1000) // FRAME_MILLISECONDS
         )
         self._kept_out = 0
+        self._waits = False
         self._is_away = True
         self._wants_audio = True
         self._expected = -1
@@ -133,7 +134,10 @@ class Stream:
 
     def hear(self, data: bytes, now: float) -> None:
         """A binary message."""
-        for received in self._framing.receive(data):
+        found = self._framing.receive(data)
+        if not found:
+            self._waits = True
+        for received in found:
             if type(received) is Audio:
                 self._queue(received.data, now)
             elif isinstance(received, Fault):
@@ -204,8 +208,8 @@ class Stream:
 
     @property
     def is_playing(self) -> bool:
-        """Whether something waits to be played."""
-        return bool(self._playout.queued)
+        """Whether something waits to be played, or for an earlier packet that time will give up."""
+        return self._waits or bool(self._playout.queued)
 
     def take(self) -> bytes | None:
         """The packet for the next 20 ms; None where there is nothing to say."""
@@ -229,6 +233,7 @@ class Stream:
 
     def _release(self) -> None:
         # The player runs dry: what waits for an earlier packet need not wait any longer.
+        self._waits = False
         for received in self._framing.release():
             if isinstance(received, Audio):
                 self._playout.put(self._to_call(received.data))

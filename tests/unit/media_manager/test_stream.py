@@ -230,6 +230,15 @@ def test_a_packet_that_never_comes_holds_nothing_back() -> None:
     assert [each.payload[0] for each in played(stream)] == [1, 3, 4]
 
 
+def test_the_first_packet_after_a_silence_may_be_lost() -> None:
+    stream = make_stream("rtp")
+    stream.hear(application_packet(1), 0.0)
+    played(stream)
+    stream.hear(application_packet(3, b"\x03" * 160), 0.0)
+    # Nothing is queued yet, but who plays must look after it.
+    assert [each.payload[0] for each in played(stream)] == [3]
+
+
 def test_time_in_which_nothing_is_said_passes_in_the_timestamps() -> None:
     stream = make_stream("rtp")
     stream.hear(application_packet(1), 0.0)
