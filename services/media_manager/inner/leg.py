@@ -25,9 +25,10 @@ SOCKET_BYTES = 4 * 1024 * 1024
 IDLE_TICKS = 50
 """A stream that has had nothing to say for a second leaves the ticker, and costs nothing until it speaks."""
 
-BATCHES = 2
+BATCHES = 8
 """Read in one go at most, because the ticker must not wait: when packets come faster than they can be forwarded,
-reading until nothing is left never ends."""
+reading until nothing is left never ends. So many take 20 to 40 ms, which the pacer makes up for; with fewer, what
+calls say would lag behind by seconds as soon as the core is short (docs/decisions/0030)."""
 
 LATENESS = Histogram(
     "evercall_media_manager_lateness_seconds",
