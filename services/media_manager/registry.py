@@ -138,6 +138,7 @@ class Registry:
         session.connect(leg.rtp_address, leg.rtp_port)
         if resume:
             await self._take_over(stream, leg.previous_owner)
+            session.play()
         how = "moved" if resume else "new"
         metrics.OPENED.labels(options.encapsulation, how).inc()
         log.info(

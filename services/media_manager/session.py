@@ -67,6 +67,11 @@ class Session:
         self._leg = Leg(self.stream, host, port, self._deliver, self._flush)
         self._inner.add(self._leg)
 
+    def play(self) -> None:
+        """What is queued for the call, if anything is."""
+        if self.stream.is_playing and self._leg is not None:
+            self._inner.play(self._leg)
+
     def disconnect(self) -> None:
         """No more of the leg."""
         if self._leg is not None:
@@ -104,10 +109,8 @@ class Session:
 
     def received(self, data: bytes, now: float) -> None:
         """A binary message of the application."""
-        stream = self.stream
-        stream.hear(data, now)
-        if stream.is_playing and self._leg is not None:
-            self._inner.play(self._leg)
+        self.stream.hear(data, now)
+        self.play()
         self._after()
 
     def received_text(self, text: bytes, now: float) -> None:

@@ -141,7 +141,7 @@ def _begin(turn: Turn, request: ExternalMediaStart) -> None:
     _put(turn, stream)
     call, channel = turn.call, turn.leg.channel_id
     if stream.speak:
-        turn.command_once(commands.start_silence(call.id, "media-silence", channel))
+        _begin_silence(turn)
     snoop = commands.snoop(
         call.id,
         _key("snoop", stream),
@@ -232,6 +232,8 @@ def _run(turn: Turn, stream: Stream) -> None:
 def leg_gone(turn: Turn, message: MediaLegGone) -> None:
     """A channel of a stream is gone: as we wanted, or not."""
     turn.settle(f"media-drop.{message.channel_id}")
+    if message.channel_id.endswith(".snoop"):
+        _quieten(turn)
     stream = _streams(turn).get(str(message.stream_id))
     if stream is None:
         turn.settle(f"media-dissolve.{message.stream_id}")
@@ -291,9 +293,7 @@ def stop_all(turn: Turn, reason: str, *, from_flow_only: bool = False) -> None:
 def prompt_over(turn: Turn) -> None:
     """A playback has ended the silence: on with it, where an application may speak."""
     if any(stream.speak for stream in _streams(turn).values()):
-        turn.command_once(
-            commands.start_silence(turn.call.id, "media-silence", turn.leg.channel_id)
-        )
+        _begin_silence(turn)
 
 
 def digit_heard(turn: Turn, digit: str, duration: timedelta) -> None:
@@ -341,13 +341,26 @@ def _stop(turn: Turn, stream: Stream, reason: str) -> ExternalMedia:
     turn.add(CancelTimer(_timer(stream.id)))
     turn.change(media={key: each for key, each in turn.call.media.items() if each is not stream})
     call_id, bridge_id = turn.call.id, _bridge_id(turn, stream)
+    # A snoop goes when the call's channel next carries a frame (ast_audiohook_detach waits for one): with a far
+    # end that sends nothing it would stay. So there is silence until it is gone.
+    _begin_silence(turn)
     turn.command(commands.destroy_bridge(call_id, f"media-dissolve.{stream.id}", bridge_id))
     turn.command(_drop_leg(turn, stream))
     turn.command(_drop(turn, _snoop_id(turn, stream)))
-    if stream.speak and not any(each.speak for each in turn.call.media.values()):
-        turn.command_once(commands.stop_silence(call_id, "media-silence", turn.leg.channel_id))
     _publish(turn, "stopped", resource)
     return resource
+
+
+def _begin_silence(turn: Turn) -> None:
+    turn.command_once(commands.start_silence(turn.call.id, "media-silence", turn.leg.channel_id))
+
+
+def _quieten(turn: Turn) -> None:
+    """No silence any more, unless an application may speak into it."""
+    if turn.call.status is CallStatus.PROGRESSING and not any(
+        stream.speak for stream in _streams(turn).values()
+    ):
+        turn.command_once(commands.stop_silence(turn.call.id, "media-silence", turn.leg.channel_id))
 
 
 def _drop_leg(turn: Turn, stream: Stream) -> AriCommand:

@@ -101,7 +101,8 @@ def test_all_faults_are_named_at_once() -> None:
     assert found == {
         "actions[0].option.volume": "is not known; the options are: none",
         "actions[1].type": '"sing" is not known; the types are: answer, branch, condition_variable,'
-        " digits_receive, external_media_start, external_media_stop, goto, hangup, play, sleep, stop, talk, variable_set",
+        " digits_receive, external_media_start, external_media_stop, goto, hangup, play, sleep, stop,"
+        " talk, variable_set",
         "actions[2].option.duration": "is missing; it must be an integer from 0 to 86400000",
         "actions[3].option.duration": 'must be an integer from 0 to 86400000, not "1000"',
         "actions[4].option.target_id": 'must be a UUID, not "nowhere"',
@@ -111,7 +112,8 @@ def test_all_faults_are_named_at_once() -> None:
         "actions[7].id": 'must be a UUID, not "x"',
         "actions[7].next_id": "must be a UUID, not 4",
         "actions[8].type": "is missing; the types are: answer, branch, condition_variable,"
-        " digits_receive, external_media_start, external_media_stop, goto, hangup, play, sleep, stop, talk, variable_set",
+        " digits_receive, external_media_start, external_media_stop, goto, hangup, play, sleep, stop,"
+        " talk, variable_set",
     }
 
 
