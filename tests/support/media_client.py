@@ -5,6 +5,7 @@ It uses a WebSocket library that shares nothing with the platform's side.
 
 import asyncio
 import json
+import socket as sockets
 import struct
 import time
 from dataclasses import dataclass, field
@@ -62,9 +63,10 @@ class Application:
         *,
         reads: bool = True,
         collection: str = "calls",
+        connection: sockets.socket | None = None,
         **query: str,
     ) -> "Application":
-        """Connects.
+        """Connects; over `connection` where one is given.
 
         Raises:
             Refusal: with the body of the answer.
@@ -73,14 +75,19 @@ class Application:
         base = url.replace("http://", "ws://")
         target = f"{base}/v1.0/{collection}/{call_id}/media_stream?token={token}&{parameters}"
         try:
-            socket = await connect(
-                target, compression=None, max_queue=None, proxy=None, ping_interval=None
+            opened = await connect(
+                target,
+                compression=None,
+                max_queue=None,
+                proxy=None,
+                ping_interval=None,
+                sock=connection,
             )
         except InvalidStatus as refused:
             answer = refused.response
             body = json.loads(answer.body or b"{}")
             raise Refusal(answer.status_code, body, dict(answer.headers)) from None
-        made = cls(socket, query.get("encapsulation", "rtp"), int(query.get("rate", RATE)))
+        made = cls(opened, query.get("encapsulation", "rtp"), int(query.get("rate", RATE)))
         if reads:
             made.read()
         return made

@@ -71,6 +71,8 @@ class Stream:
         self._played_before = 0
         self._faults = 0
         self._lost_ms: int | None = 0
+        self._reached: list[tuple[str, int]] = []
+        """marks that were reached while nobody was there, at most as many as the playout holds"""
         self._reports: dict[str, _Report] = {}
 
     # -- the connection ------------------------------------------------------------------------
@@ -105,6 +107,9 @@ class Stream:
             )
         )
         self._kept_out = self._lost_ms = 0
+        reached, self._reached = self._reached, []
+        for name, played in reached:
+            self._say(control.Marked(sequence=self._next(), name=name, played_ms=played))
         return [message for payload in kept for message in self._messages(payload)]
 
     def detach(self) -> None:
@@ -244,6 +249,9 @@ class Stream:
 
     def _marked(self, names: tuple[str, ...]) -> None:
         played = self._played_ms()
+        if self._is_away:
+            self._reached += [(name, played) for name in names]
+            return
         for name in names:
             self._say(control.Marked(sequence=self._next(), name=name, played_ms=played))
 

@@ -529,6 +529,19 @@ def test_playing_goes_on_while_nobody_is_there() -> None:
 # -- another owner -----------------------------------------------------------------------------
 
 
+def test_marks_that_were_reached_meanwhile_are_told_after_start() -> None:
+    stream = make_stream("sln")
+    stream.hear(bytes(320 * 4), 0.0)
+    stream.hear_text(b'{"type":"mark","name":"end"}', 0.0)
+    stream.detach()
+    played(stream)
+    stream.attach(resumed=True)
+    start, marked = told(stream)
+    assert (start["type"], marked["type"], marked["name"]) == ("start", "marked", "end")
+    assert marked["played_ms"] == 80
+    assert marked["sequence"] == start["sequence"] + 1
+
+
 def test_what_is_handed_over_goes_on_elsewhere() -> None:
     former = make_stream("rtp")
     for number in range(10):
