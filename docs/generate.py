@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs import metrics_reference, settings_reference, states
+from docs import asyncapi, metrics_reference, settings_reference, states
 from flow_manager import documentation
 
 FOLDER = Path(__file__).parent
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "flows.md": documentation.render,
+    "media-streams.asyncapi.json": asyncapi.render,
     "metrics.md": metrics_reference.render,
     "settings.md": settings_reference.render,
     "states.md": states.render,
