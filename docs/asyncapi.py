@@ -1,4 +1,4 @@
-"""Writes `docs/media-streams.asyncapi.json` (AsyncAPI 3.0) from the control frames, the framings and the close codes."""
+"""Writes `docs/media-streams.asyncapi.json` (AsyncAPI 3.0) from control frames, framings and close codes."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def render() -> str:
 
 
 def _schemas() -> tuple[Json, Json]:
-    kinds = [*control.SAID, *control.ASKED]
+    kinds: list[type[Any]] = [*control.SAID, *control.ASKED]
     found, schemas = msgspec.json.schema_components(
         kinds, ref_template="#/components/schemas/{name}"
     )
