@@ -214,6 +214,36 @@ def test_a_reply_while_deciding_on_an_answer_goes_to_who_led_to_the_question(run
     assert turn.outgoing.replies == [(ORIGIN, encode(Empty()), False)]
 
 
+def test_an_answer_may_come_later_and_goes_to_who_asked_last(actor: Actor[Any], run: Run) -> None:
+    later = Origin("amq.rabbitmq.reply-to.x", "later")
+    EFFECTS["wait"] = (model.Defer("waiter"),)
+    EFFECTS["ready"] = (model.Reply(Empty(), key="waiter"),)
+    assert run(Do("wait"), origin=ORIGIN).outgoing.replies == []
+    run(Do("wait"), origin=later)
+    resending = Turn(WORLD, NOW, {ID: actor}, {0})
+    resending.resend(actor)
+    assert not resending.outgoing.is_awaited
+    assert run(Do("ready")).outgoing.replies == [(later, encode(Empty()), False)]
+    assert not actor.pending
+    assert run(Do("ready")).outgoing.replies == []
+
+
+def test_a_deferred_answer_may_be_an_error(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["wait"] = (model.Defer("waiter"),)
+    EFFECTS["failed"] = (model.ReplyError(Conflict("gone", "-"), key="waiter"),)
+    run(Do("wait"), origin=ORIGIN)
+    [(origin, _, is_error)] = run(Do("failed"), origin=None).outgoing.replies
+    assert (origin, is_error) == (ORIGIN, True)
+    assert not actor.pending
+
+
+def test_a_word_to_one_process_is_not_kept(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["tell"] = (model.Notify("media_manager.m1", Do("key")),)
+    turn = run(Do("tell"))
+    assert turn.outgoing.notices == [("media_manager.m1", Do("key"))]
+    assert not actor.pending
+
+
 def test_a_port_that_knows_answers_in_the_same_turn(actor: Actor[Any], run: Run) -> None:
     EFFECTS["go"] = (model.Ask("number", "cache", Lookup(3)),)
     EFFECTS["answered"] = (model.Reply(Empty()),)

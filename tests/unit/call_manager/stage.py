@@ -31,6 +31,7 @@ from evercall.contracts.base import Address, AddressType, Message
 from evercall.contracts.call import Call, CallCreate, CallHangup, CallStatus
 from evercall.contracts.flow import Run, RunAction
 from evercall.contracts.ids import make_id
+from evercall.contracts.media import ExternalMedia
 from evercall.contracts.route import InboundRoute
 from evercall.service.errors import NotFound, PlatformError, Unavailable
 
@@ -64,6 +65,10 @@ class Stage:
         self.asks: list[model.Ask] = []
         self.tells: list[model.Tell] = []
         self.events: list[tuple[str, Call]] = []
+        self.media_events: list[tuple[str, ExternalMedia]] = []
+        self.notices: list[model.Notify] = []
+        self.deferred: set[str] = set()
+        self.late_replies: list[Any] = []
         self.replies: list[Any] = []
         self.decisions = 0
         self.ports: dict[str, Known] = {ROUTES: ROUTE, FARM: ASTERISK, AUDIO: PROMPT, **ports}
@@ -137,6 +142,18 @@ class Stage:
                 self._ask(effect, local)
             case model.Tell():
                 self.tells.append(effect)
+            case model.Publish("external_media", event, customer, body):
+                assert customer == CUSTOMER
+                assert isinstance(body, ExternalMedia)
+                self.media_events.append((event, body))
+            case model.Defer(key):
+                self.deferred.add(key)
+            case model.Notify():
+                self.notices.append(effect)
+            case model.Reply(body, key) if key:
+                self._late(key, body)
+            case model.ReplyError(error, key) if key:
+                self._late(key, error)
             case model.Publish(resource, event, customer, body):
                 assert resource == "call"
                 assert customer == CUSTOMER
@@ -152,6 +169,11 @@ class Stage:
                 self.timers.pop(name, None)
             case _:
                 raise AssertionError(f"unexpected effect {effect}")
+
+    def _late(self, key: str, body: Any) -> None:
+        if key in self.deferred:
+            self.deferred.remove(key)
+            self.late_replies.append(body)
 
     def _ask(self, ask: model.Ask, local: list[Message]) -> None:
         self.asks.append(ask)
