@@ -46,6 +46,8 @@ from media_manager.session import Session
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 5.0
+EARLY_BYTES = 64 * 1024
+"""What a client may send before it is let in."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
 
@@ -130,6 +132,20 @@ def check_upgrade(head: Head) -> None:
         raise _no_websocket("Content-Length", "An upgrade request has no body")
 
 
+def plain_head(head: Head) -> bytes:
+    """The checked request as picows takes it: of `Connection` it knows no lists, and browsers send
+    `keep-alive, Upgrade`."""
+    lines = (
+        f"GET {head.target} HTTP/1.1",
+        f"Host: {head.header('host')}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {head.header('sec-websocket-key')}",
+    )
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
 def _no_websocket(name: str, message: str) -> InvalidRequest:
     return InvalidRequest("websocket_required", message, details={"field": name})
 
@@ -191,6 +207,11 @@ class Handshake(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._buffer += data
+        if self._task is not None:
+            # Reading goes on, because only a reader notices that the client has gone.
+            if len(self._buffer) > EARLY_BYTES:
+                self._transport.pause_reading()
+            return
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0 and len(self._buffer) <= HEAD_BYTES:
             return
@@ -199,10 +220,8 @@ class Handshake(asyncio.Protocol):
             fault = InvalidRequest("invalid_argument", "The head of the request is too long")
             self._refuse(fault, http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
-        if self._task is None:
-            self._transport.pause_reading()
-            head = bytes(self._buffer[: end + 4])
-            self._task = self._shared.tasks.start("handshake", self._answer(head))
+        head = bytes(self._buffer[: end + 4])
+        self._task = self._shared.tasks.start("handshake", self._answer(head))
 
     def _too_slow(self) -> None:
         fault = InvalidRequest("invalid_argument", "The head of the request did not come in time")
@@ -230,7 +249,8 @@ class Handshake(asyncio.Protocol):
             log.exception("handshake_failed", request_id=self._request_id)
             self._refuse(Internal("internal", "The request failed"))
         else:
-            self._upgrade(WebSocketLink(session, resumed=request.resume is not None), session)
+            link = WebSocketLink(session, resumed=request.resume is not None)
+            self._upgrade(link, session, plain_head(head) + bytes(self._buffer[len(data) :]))
 
     def _credentials(self, head: Head, query: str) -> Credentials:
         peer = self._transport.get_extra_info("peername") or ("",)
@@ -258,8 +278,8 @@ class Handshake(asyncio.Protocol):
         transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + problem.body)
         transport.close()
 
-    def _upgrade(self, link: WebSocketLink, session: Session) -> None:
-        """From here on the connection is picows'."""
+    def _upgrade(self, link: WebSocketLink, session: Session, data: bytes) -> None:
+        """From here on the connection is picows', which begins with `data`."""
         transport = self._transport
         if transport.is_closing():
             session.link_refused()
@@ -285,8 +305,9 @@ class Handshake(asyncio.Protocol):
         link.on_closed = lambda: self._shared.connections.discard(transport)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        _feed(protocol, bytes(self._buffer))
+        _feed(protocol, data)
         if not link.was_connected:
+            self._shared.connections.discard(transport)
             session.link_refused()
             return
         transport.resume_reading()
