@@ -1,14 +1,12 @@
-"""Streams of a call: their legs made, moved and removed, and who hears of it."""
+"""A call's streams: their legs come, move, go, and leave nothing behind."""
 
-from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
-from msgspec import structs
 
-from call_manager.domain.actions import MEDIA_PATIENCE
-from call_manager.domain.media import LONGEST_START, RESUME_WINDOW, is_media_channel
 from call_manager.domain.messages import CommandRefused, MediaLegGone, MediaLegUp
+from call_manager.domain.turn import Rules
 from evercall.contracts.call import CallStatus
 from evercall.contracts.media import (
     ExternalMediaLeg,
@@ -19,433 +17,409 @@ from evercall.contracts.media import (
     MediaConnect,
     MediaDirection,
     MediaStatus,
-    StreamDigit,
 )
-from evercall.service.errors import Conflict, PlatformError
+from evercall.service.errors import Conflict, Forbidden, NotFound, Unavailable
 from tests.unit.call_manager.stage import (
+    ANSWER,
     CALL_ID,
     CUSTOMER,
+    PLAY,
+    SECOND,
     SLEEP,
     Stage,
     action,
-    answered_outgoing,
     digits,
+    gone,
     hangup,
     incoming,
     played,
     seen,
+    up,
 )
 
-STREAM = UUID(int=100)
-OWN = f"{CALL_ID}.1"
-BRIDGE = f"{CALL_ID}.media.{STREAM}"
-SNOOP = f"{BRIDGE}.snoop"
-LONG_SLEEP = action("sleep", duration=60_000)
-FORK = action(
-    "external_media_start", external_host="192.0.2.9:4000", transport="udp", encapsulation="rtp"
-)
-
-START = ExternalMediaStart(
-    id=STREAM,
-    call_id=CALL_ID,
-    customer_id=CUSTOMER,
-    owner="media-1",
-    boot="a",
-    host="127.0.0.1:4000",
-)
-MOVED = structs.replace(START, owner="media-2", boot="b", host="127.0.0.1:5000", resume=True)
+STREAM, OTHER = UUID(int=100), UUID(int=101)
+BASE = f"{CALL_ID}.media.{STREAM}"
+LONG = action("sleep", duration=600_000)
 
 
-def leg_up(channel: str = f"{BRIDGE}.1", port: int = 9000, stream: UUID = STREAM) -> MediaLegUp:
+def start(stream: UUID = STREAM, **fields: Any) -> ExternalMediaStart:
+    given: dict[str, Any] = {
+        "id": stream,
+        "call_id": CALL_ID,
+        "customer_id": CUSTOMER,
+        "owner": "m1",
+        "boot": "b1",
+        "host": "192.0.2.51:4000",
+        **fields,
+    }
+    return ExternalMediaStart(**given)
+
+
+def stop(stream: UUID = STREAM, owner: str = "m1", boot: str = "b1") -> ExternalMediaStop:
+    return ExternalMediaStop(
+        id=stream, call_id=CALL_ID, owner=owner, boot=boot, reason="application_closed"
+    )
+
+
+def leg(suffix: str, stream: UUID = STREAM, port: int = 0) -> MediaLegUp:
     return MediaLegUp(
         stream_id=stream,
         asterisk_id="call-1",
-        channel_id=channel,
-        rtp_address="127.0.0.1" if port else "",
+        channel_id=f"{CALL_ID}.media.{stream}.{suffix}",
+        rtp_address="192.0.2.3" if port else "",
         rtp_port=port,
     )
 
 
-def snoop_up() -> MediaLegUp:
-    return leg_up(SNOOP, 0)
+def leg_gone(suffix: str, stream: UUID = STREAM) -> MediaLegGone:
+    return MediaLegGone(stream_id=stream, channel_id=f"{CALL_ID}.media.{stream}.{suffix}")
 
 
-def leg_gone(channel: str = f"{BRIDGE}.1") -> MediaLegGone:
-    return MediaLegGone(stream_id=STREAM, channel_id=channel)
-
-
-def refused(name: str, status: int, number: int = 1) -> CommandRefused:
-    key = f"media-{name}.{STREAM}.{number}"
-    return CommandRefused(asterisk_id="call-1", key=key, status=status)
-
-
-def keys(stage: Stage) -> list[str]:
-    """What Asterisk was told since the last time, by key."""
-    told = [command.key.replace(str(STREAM), "s") for command in stage.commands]
-    stage.commands = []
-    return told
-
-
-def media_pending(stage: Stage) -> set[str]:
-    return {key for key in stage.pending if key.startswith("media-")}
-
-
-def code_of(reply: object) -> str:
-    assert isinstance(reply, PlatformError)
-    return reply.code
-
-
-def at(stage: Stage) -> str:
-    """The action that the call is at."""
-    assert stage.call.work is not None
-    return stage.call.work.place
-
-
-def up_call() -> Stage:
-    stage = answered_outgoing(LONG_SLEEP)
-    stage.replies.clear()
-    assert stage.status() is CallStatus.PROGRESSING
+def progressing(*actions: Any) -> Stage:
+    """A call that is up and idle."""
+    stage = incoming(ANSWER, *(actions or (LONG,)))
+    stage.hear(up())
     stage.take_commands()
     return stage
 
 
-def running() -> Stage:
-    """A call with one stream that runs."""
-    stage = up_call()
-    stage.hear(START, snoop_up(), leg_up())
-    keys(stage)
+def running(stream: UUID = STREAM, stage: Stage | None = None, **fields: Any) -> Stage:
+    """A call with a stream."""
+    stage = stage or progressing()
+    stage.hear(start(stream, **fields), leg("snoop", stream), leg("1", stream, port=7000))
+    stage.take_commands()
     return stage
 
 
-def reasons(stage: Stage) -> list[tuple[str, str]]:
-    return [(event, media.reason) for event, media in stage.media_events]
+def told(stage: Stage) -> list[str]:
+    """What Asterisk was told, in short."""
+    return [
+        command.replace(f"<call>.media.{STREAM}", "<stream>").partition("?")[0]
+        for command in stage.take_commands()
+    ]
 
 
-# -- beginning -------------------------------------------------------------------------------------
+def refused(stage: Stage) -> Any:
+    """The error of the last request."""
+    return stage.replies[-1]
 
 
-def test_a_leg_is_commanded_and_answered_when_both_channels_are_up() -> None:
-    stage = up_call()
-    stage.hear(START)
-    assert keys(stage) == ["media-silence", "media-snoop.s.1", "media-bridge.s.1", "media-leg.s.1"]
+# -- beginnings ------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_a_snoop_a_bridge_and_an_external_channel() -> None:
+    stage = progressing()
+    stage.hear(start())
+    assert told(stage) == [
+        "POST channels/<channel>/silence",
+        "POST channels/<channel>/snoop/<stream>.snoop",
+        "POST bridges/<stream>",
+        "POST channels/externalMedia",
+    ]
     assert stage.replies == []
-    stage.hear(snoop_up())
-    assert keys(stage) == ["media-join.s.1"]
+
+
+def test_each_channel_joins_when_it_is_there_and_both_make_the_leg() -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.take_commands()
+    stage.hear(leg("snoop"))
+    assert told(stage) == ["POST bridges/<stream>/addChannel"]
     assert stage.late_replies == []
-    stage.hear(leg_up())
-    assert keys(stage) == ["media-join.s.1"]
-    [leg] = stage.late_replies
-    assert isinstance(leg, ExternalMediaLeg)
-    assert (leg.rtp_address, leg.rtp_port, leg.previous_owner) == ("127.0.0.1", 9000, "")
-    assert leg.media.status is MediaStatus.RUNNING
-    assert reasons(stage) == [("started", "")]
-    assert media_pending(stage) == set()
+    stage.hear(leg("1", port=7000))
+    assert told(stage) == ["POST bridges/<stream>/addChannel"]
+    [answer] = stage.late_replies
+    assert isinstance(answer, ExternalMediaLeg)
+    assert (answer.rtp_address, answer.rtp_port, answer.previous_owner) == ("192.0.2.3", 7000, "")
+    [(event, media)] = stage.media_events
+    assert (event, media.status, media.reference_id) == ("started", MediaStatus.RUNNING, CALL_ID)
+    assert "media" not in " ".join(stage.pending)
     assert f"media.{STREAM}" not in stage.timers
 
 
-def test_each_channel_joins_by_itself_in_whatever_order_they_come() -> None:
-    stage = up_call()
-    stage.hear(START)
-    stage.commands = []
-    stage.hear(leg_up(), snoop_up())
-    assert [command.query["channel"] for command in stage.commands] == [f"{BRIDGE}.1", SNOOP]
-    assert len(stage.late_replies) == 1
+def test_directions_are_those_of_the_snoop() -> None:
+    stage = progressing()
+    stage.hear(start(direction_listen=MediaDirection.IN, direction_speak=MediaDirection.NONE))
+    [snoop] = [command for command in stage.commands if "snoop" in command.uri]
+    assert (snoop.query["spy"], snoop.query["whisper"]) == ("in", "none")
+    assert not [command for command in stage.commands if "silence" in command.uri]
 
 
-def test_who_only_listens_needs_no_silence() -> None:
-    stage = up_call()
-    stage.hear(structs.replace(START, direction_speak=MediaDirection.NONE))
-    assert keys(stage) == ["media-snoop.s.1", "media-bridge.s.1", "media-leg.s.1"]
+def test_a_stream_that_asks_again_hears_the_same() -> None:
+    stage = running()
+    stage.hear(start())
+    answer = refused(stage)
+    assert isinstance(answer, ExternalMediaLeg)
+    assert answer.rtp_port == 7000
+    assert told(stage) == ["POST bridges/<stream>/addChannel"]
 
 
 @pytest.mark.parametrize(
-    ("request_", "code"),
+    ("fields", "error", "code"),
     [
-        (structs.replace(START, customer_id=UUID(int=99)), "call_not_found"),
-        (structs.replace(START, resume=True), "media_stream_not_found"),
-        (structs.replace(START, from_flow=True), "media_stream_not_found"),
+        ({"customer_id": UUID(int=99)}, NotFound, "call_not_found"),
+        ({"resume": True}, NotFound, "media_stream_not_found"),
+        ({"from_flow": True}, NotFound, "media_stream_not_found"),
     ],
 )
-def test_what_may_not_begin_is_refused(request_: ExternalMediaStart, code: str) -> None:
-    stage = up_call()
-    stage.hear(request_)
-    assert [code_of(reply) for reply in stage.replies] == [code]
-    assert keys(stage) == []
+def test_who_may_not_is_told_why(fields: dict[str, Any], error: type[Exception], code: str) -> None:
+    stage = progressing()
+    stage.hear(start(**fields))
+    assert isinstance(refused(stage), error)
+    assert refused(stage).code == code
+    assert stage.commands == []
+
+
+def test_a_call_that_is_not_up_has_no_audio() -> None:
+    stage = incoming(ANSWER, LONG)
+    stage.hear(start())
+    assert isinstance(refused(stage), Conflict)
+    assert refused(stage).details == {"status": "ringing"}
+
+
+def test_nobody_streams_a_call_that_does_not_exist() -> None:
+    stage = Stage()
+    stage.hear(start())
+    assert refused(stage).code == "call_not_found"
+
+
+def test_the_number_of_streams_is_bounded() -> None:
+    stage = progressing()
+    stage.rules = Rules(media_streams=1)
+    running(stage=stage)
+    stage.hear(start(OTHER))
+    assert refused(stage).code == "media_stream_limit_reached"
+    stage.hear(stop(), start(OTHER))
+    assert f"media-waiter.{OTHER}" in stage.deferred
+
+
+def test_a_leg_that_does_not_come_up_is_given_up() -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.take_commands()
+    stage.wait(6 * SECOND)
+    [error] = stage.late_replies
+    assert isinstance(error, Unavailable)
+    assert "DELETE channels/<stream>.1" in told(stage)
     assert stage.call.media == {}
 
 
-def test_a_call_that_is_not_up_has_no_streams() -> None:
-    stage = incoming(SLEEP)
-    stage.hear(START)
-    assert code_of(stage.replies[-1]) == "call_not_progressing"
+@pytest.mark.parametrize("name", ["snoop", "bridge", "join", "leg"])
+def test_a_refused_command_ends_the_stream(name: str) -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-{name}.{STREAM}.1", status=500))
+    assert isinstance(stage.late_replies[0], Unavailable)
     assert stage.call.media == {}
+    assert stage.status() is CallStatus.PROGRESSING
 
 
-def test_a_call_that_is_over_is_not_found() -> None:
-    stage = up_call()
-    stage.hear(hangup(), START)
-    assert code_of(stage.replies[-1]) in ("call_not_found", "call_not_progressing")
-    assert stage.call.media == {}
+def test_a_bridge_that_is_there_already_is_fine() -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-bridge.{STREAM}.1", status=409))
+    assert str(STREAM) in stage.call.media
 
 
-def test_streams_of_a_call_are_limited() -> None:
-    stage = up_call()
-    most = stage.rules.media_streams
-    stage.hear(*(structs.replace(START, id=UUID(int=200 + i)) for i in range(most)))
-    assert stage.replies == []
-    stage.hear(START)
-    assert code_of(stage.replies[-1]) == "media_stream_limit_reached"
-    assert len(stage.call.media) == most
+# -- moves -----------------------------------------------------------------------------------------
 
 
-def test_asked_again_while_it_starts_nothing_is_commanded_twice() -> None:
-    stage = up_call()
-    stage.hear(START)
-    keys(stage)
-    stage.hear(START)
-    assert keys(stage) == []
-    stage.hear(snoop_up(), leg_up())
-    assert len(stage.late_replies) == 1
-
-
-def test_asked_again_while_it_runs_it_is_answered_at_once() -> None:
+def test_a_new_owner_gets_another_channel_in_the_same_bridge() -> None:
     stage = running()
-    stage.hear(START)
-    assert isinstance(stage.replies[-1], ExternalMediaLeg)
-    assert keys(stage) == ["media-join.s.1"]
-    assert reasons(stage) == [("started", "")]
+    stage.hear(start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True))
+    assert told(stage) == ["DELETE channels/<stream>.1", "POST channels/externalMedia"]
+    stage.hear(leg_gone("1"), leg("2", port=7002))
+    answer = stage.late_replies[-1]
+    assert (answer.rtp_port, answer.previous_owner) == (7002, "m1")
+    assert told(stage) == ["POST bridges/<stream>/addChannel"]
+    assert [event for event, _ in stage.media_events] == ["started"]
 
 
-def test_a_new_owner_gets_a_channel_of_its_own_in_the_same_bridge() -> None:
+def test_the_former_owner_cannot_end_it() -> None:
     stage = running()
-    stage.hear(MOVED)
-    assert keys(stage) == [f"media-drop.{BRIDGE}.1".replace(str(STREAM), "s"), "media-leg.s.2"]
-    stage.hear(leg_up(), leg_gone())  # of the former channel: neither counts
-    assert len(stage.late_replies) == 1
-    stage.hear(leg_up(f"{BRIDGE}.2", 9002))
-    leg = stage.late_replies[-1]
-    assert (leg.rtp_port, leg.previous_owner) == (9002, "media-1")
-    assert reasons(stage) == [("started", "")]
+    stage.hear(start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True))
+    stage.hear(stop())
+    assert refused(stage).code == "media_stream_not_found"
+    assert str(STREAM) in stage.call.media
+
+
+def test_a_stream_without_an_owner_waits_ten_seconds() -> None:
+    stage = running()
+    stage.hear(ExternalMediaOwnerGone(owner="m1"))
+    stage.wait(9 * SECOND)
+    assert str(STREAM) in stage.call.media
+    stage.wait(2 * SECOND)
+    assert stage.media_events[-1][1].reason == "owner_lost"
+    assert stage.call.media == {}
+
+
+def test_streams_of_the_owners_present_life_are_left_alone() -> None:
+    stage = running()
+    stage.hear(ExternalMediaOwnerGone(owner="m1", alive_boot="b1"))
+    stage.hear(ExternalMediaOwnerGone(owner="m2"))
+    stage.wait(20 * SECOND)
+    assert str(STREAM) in stage.call.media
 
 
 # -- ends ------------------------------------------------------------------------------------------
 
 
-def stop(owner: str = "media-1", boot: str = "a") -> ExternalMediaStop:
-    return ExternalMediaStop(id=STREAM, call_id=CALL_ID, owner=owner, boot=boot, reason="bye")
-
-
-def test_its_owner_ends_a_stream_and_nothing_is_left() -> None:
+def test_the_end_takes_everything_away_and_is_told() -> None:
     stage = running()
     stage.hear(stop())
-    assert stage.replies[-1].status is MediaStatus.STOPPED
-    assert sorted(command.method for command in stage.commands) == ["DELETE"] * 3 + ["POST"]
-    assert reasons(stage)[-1] == ("stopped", "bye")
-    stage.hear(
-        leg_gone(),
-        leg_gone(SNOOP),
-        CommandRefused(asterisk_id="call-1", key=f"media-dissolve.{STREAM}", status=404),
-    )
-    assert media_pending(stage) == set()
-    assert stage.call.media == {}
-    assert stage.commands[-1].method == "DELETE"
-    assert stage.commands[-1].uri.endswith("/silence")
+    assert told(stage) == [
+        "POST channels/<channel>/silence",
+        "DELETE bridges/<stream>",
+        "DELETE channels/<stream>.1",
+        "DELETE channels/<stream>.snoop",
+    ]
+    assert refused(stage).status is MediaStatus.STOPPED
+    event, media = stage.media_events[-1]
+    assert (event, media.reason) == ("stopped", "application_closed")
+    stage.hear(leg_gone("1"), leg_gone("snoop"))
+    assert told(stage) == ["DELETE channels/<channel>/silence"]
+    assert "media" not in " ".join(stage.pending)
 
 
-@pytest.mark.parametrize("other", [stop(owner="media-2"), stop(boot="b")])
-def test_nobody_else_ends_it(other: ExternalMediaStop) -> None:
-    stage = running()
-    stage.hear(other)
-    assert code_of(stage.replies[-1]) == "media_stream_not_found"
-    assert list(stage.call.media) == [str(STREAM)]
+def test_silence_stays_while_another_may_speak() -> None:
+    stage = running(OTHER, running())
+    stage.hear(stop(), leg_gone("snoop"))
+    assert "DELETE channels/<channel>/silence" not in told(stage)
 
 
-@pytest.mark.parametrize("channel", [SNOOP, f"{BRIDGE}.1"])
-def test_a_lost_channel_ends_the_stream_and_not_the_call(channel: str) -> None:
-    stage = running()
-    stage.hear(leg_gone(channel))
-    assert reasons(stage)[-1] == ("stopped", "resource_lost")
+def test_a_lost_channel_ends_its_stream_alone() -> None:
+    stage = running(OTHER, running())
+    stage.hear(leg_gone("1"))
+    assert list(stage.call.media) == [str(OTHER)]
+    assert stage.media_events[-1][1].reason == "resource_lost"
     assert stage.status() is CallStatus.PROGRESSING
 
 
-@pytest.mark.parametrize("name", ["snoop", "bridge", "join", "leg"])
-@pytest.mark.parametrize("status", [422, 500, 404])
-def test_a_refused_command_ends_it_and_whoever_waits_hears(name: str, status: int) -> None:
-    stage = up_call()
-    stage.hear(START, refused(name, status))
-    assert [code_of(reply) for reply in stage.late_replies] == ["asterisk_unavailable"]
-    assert reasons(stage) == [("stopped", "asterisk_refused")]
+@pytest.mark.parametrize("by_us", [True, False])
+def test_all_streams_end_with_the_call(by_us: bool) -> None:
+    stage = running(OTHER, running())
+    stage.hear(*([hangup(), gone()] if by_us else [gone()]))
     assert stage.call.media == {}
+    assert [media.reason for event, media in stage.media_events if event == "stopped"] == [
+        "call_ended",
+        "call_ended",
+    ]
+    assert stage.status() is CallStatus.HANGUP
 
 
-def test_a_bridge_that_is_there_already_is_fine() -> None:
-    stage = up_call()
-    stage.hear(START, refused("bridge", 409))
-    assert f"media-bridge.{STREAM}.1" not in stage.pending
-    assert list(stage.call.media) == [str(STREAM)]
+def test_a_leg_that_comes_up_too_late_is_hung_up() -> None:
+    stage = progressing()
+    stage.hear(leg("1", port=7000))
+    assert told(stage) == ["DELETE channels/<stream>.1"]
+    stage.hear(gone())
+    stage.take_commands()
+    stage.hear(leg("snoop"))
+    assert told(stage) == ["DELETE channels/<stream>.snoop"]
 
 
-def test_a_refusal_for_a_channel_that_was_replaced_is_not_heard() -> None:
+# -- gaps ------------------------------------------------------------------------------------------
+
+
+def test_after_a_gap_what_is_missing_is_looked_for_and_found_gone() -> None:
     stage = running()
-    stage.hear(MOVED, refused("leg", 500, number=1))
-    assert list(stage.call.media) == [str(STREAM)]
+    stage.hear(seen(own="Up"))
+    assert told(stage) == ["GET channels/<stream>.1"]
+    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-look.{STREAM}.1", status=404))
+    assert stage.media_events[-1][1].reason == "resource_lost"
 
 
-def test_a_leg_that_does_not_come_up_in_time_has_failed() -> None:
-    stage = up_call()
-    stage.hear(START)
-    stage.wait(LONGEST_START - timedelta(milliseconds=1))
-    assert stage.late_replies == []
-    stage.wait(timedelta(milliseconds=1))
-    assert [code_of(reply) for reply in stage.late_replies] == ["asterisk_unavailable"]
-    assert reasons(stage) == [("stopped", "asterisk_unavailable")]
-
-
-def test_the_end_of_the_call_ends_its_streams() -> None:
+def test_after_a_gap_what_nobody_wants_is_hung_up() -> None:
     stage = running()
-    stage.hear(hangup())
-    assert reasons(stage)[-1] == ("stopped", "call_ended")
-    assert stage.call.media == {}
+    channels = {
+        "own": "Up",
+        f"{BASE}.1": "Up",
+        f"{BASE}.snoop": "Up",
+        f"{CALL_ID}.media.{OTHER}.1": "Up",
+    }
+    stage.hear(seen(**channels))
+    assert told(stage) == [f"DELETE channels/<call>.media.{OTHER}.1"]
 
 
-# -- owners ----------------------------------------------------------------------------------------
+# -- what the call does meanwhile ------------------------------------------------------------------
 
 
-def test_a_stream_waits_for_a_new_owner_and_then_ends() -> None:
-    stage = answered_outgoing(LONG_SLEEP)
-    stage.hear(START, snoop_up(), leg_up(), ExternalMediaOwnerGone(owner="media-1"))
-    stage.wait(RESUME_WINDOW - timedelta(milliseconds=1))
-    assert reasons(stage) == [("started", "")]
-    stage.wait(timedelta(milliseconds=1))
-    assert reasons(stage)[-1] == ("stopped", "owner_lost")
+def test_silence_is_begun_again_after_a_prompt() -> None:
+    stage = running(stage=progressing(PLAY, SLEEP))
+    stage.hear(played("1-1"))
+    assert told(stage) == ["POST channels/<channel>/silence"]
 
 
-def test_a_new_owner_in_time_keeps_it() -> None:
-    stage = answered_outgoing(LONG_SLEEP)
-    stage.hear(START, snoop_up(), leg_up(), ExternalMediaOwnerGone(owner="media-1"), MOVED)
-    stage.hear(leg_up(f"{BRIDGE}.2"))
-    stage.wait(RESUME_WINDOW * 2)
-    assert reasons(stage) == [("started", "")]
-
-
-@pytest.mark.parametrize(
-    "gone",
-    [
-        ExternalMediaOwnerGone(owner="media-2"),
-        ExternalMediaOwnerGone(owner="media-1", alive_boot="a"),
-    ],
-)
-def test_the_end_of_another_owner_or_run_does_not_matter(gone: ExternalMediaOwnerGone) -> None:
+def test_the_owner_hears_of_keys() -> None:
     stage = running()
-    stage.hear(gone)
-    assert f"media.{STREAM}" not in stage.timers
-
-
-# -- what is seen and heard ------------------------------------------------------------------------
-
-
-def test_after_a_gap_what_is_missing_is_looked_for_and_strays_are_hung_up() -> None:
-    stage = running()
-    stray = f"{CALL_ID}.media.{UUID(int=5)}.1"
-    stage.hear(seen("boot-1", **{"out": "Up", SNOOP: "Up", stray: "Up"}))
-    assert keys(stage) == ["media-look.s.1", "stray"]
-    stage.hear(refused("look", 404))
-    assert reasons(stage)[-1] == ("stopped", "resource_lost")
-
-
-def test_a_channel_that_nobody_wants_is_hung_up() -> None:
-    stage = up_call()
-    stage.hear(leg_up())
-    [told] = stage.take_commands()
-    assert told.startswith(f"DELETE channels/<call>.media.{STREAM}.1")
-
-
-def test_owners_hear_of_keys() -> None:
-    stage = running()
-    stage.hear(*(structs.replace(key, channel_id=OWN) for key in digits("5")))
+    stage.hear(*digits("5"))
     [notice] = stage.notices
-    assert notice.queue == "media_manager.media-1"
-    assert isinstance(notice.body, StreamDigit)
-    assert (notice.body.id, notice.body.digit) == (STREAM, "5")
+    assert notice.queue == "media_manager.m1"
+    assert (notice.body.digit, notice.body.duration_ms) == ("5", 100)  # type: ignore[attr-defined]
 
 
-def test_silence_goes_on_after_a_playback() -> None:
-    stage = answered_outgoing(action("play", stream_urls=["http://192.0.2.80/a.wav"]))
-    stage.hear(START, snoop_up(), leg_up())
-    keys(stage)
+# -- flows -----------------------------------------------------------------------------------------
+
+CONNECT = action("external_media_start", url="wss://app.example/", encapsulation="sln")
+
+
+def connecting(stage: Stage) -> MediaConnect:
+    """What media_manager was asked."""
+    asked = stage.asks[-1].body
+    assert isinstance(asked, MediaConnect)
+    return asked
+
+
+def test_a_flow_goes_on_when_media_manager_has_accepted() -> None:
+    stage = progressing(CONNECT, LONG)
+    asked = connecting(stage)
+    assert (asked.target, asked.encapsulation) == ("wss://app.example/", "sln")
     assert stage.call.work is not None
-    stage.hear(played(stage.call.work.place))
-    assert "media-silence" in keys(stage)
+    assert stage.call.work.position == 1
+    stage.answer("media.1-1", MediaAccepted(id=asked.id))
+    assert stage.call.work.position == 2
+    stage.hear(start(asked.id, from_flow=True))
+    assert str(asked.id) in stage.call.media
 
 
-# -- flow actions ----------------------------------------------------------------------------------
+def test_a_flow_goes_on_when_the_target_is_refused_or_nobody_answers() -> None:
+    refusing = progressing(CONNECT, LONG)
+    refusing.fail("media.1-1", Forbidden("media_target_refused", "no"))
+    waiting = progressing(CONNECT, LONG)
+    waiting.wait(6 * SECOND)
+    for stage in (refusing, waiting):
+        assert stage.call.work is not None
+        assert stage.call.work.position == 2
+        assert "media.1-1" not in stage.pending
 
 
-def connecting() -> tuple[Stage, MediaConnect]:
-    stage = answered_outgoing(FORK, SLEEP)
-    [ask] = [ask for ask in stage.asks if ask.service == "media_manager"]
-    assert isinstance(ask.body, MediaConnect)
-    return stage, ask.body
+def test_before_the_answer_there_is_nothing_to_stream() -> None:
+    stage = incoming(CONNECT, SLEEP)
+    assert not [ask for ask in stage.asks if isinstance(ask.body, MediaConnect)]
 
 
-def test_a_flow_asks_for_a_connection_and_goes_on_when_it_is_accepted() -> None:
-    stage, connect = connecting()
-    assert (connect.target, connect.transport) == ("192.0.2.9:4000", "udp")
-    assert stage.call.work is not None
-    stage.answer(stage.call.work.media_key, MediaAccepted(id=connect.id))
-    assert at(stage) == "1-1"
-    stage.hear(structs.replace(START, id=connect.id, from_flow=True))
-    assert [each.from_flow for each in stage.call.media.values()] == [True]
-    assert stage.call.connecting == {}
-
-
-def test_a_refused_connection_leaves_the_flow_alone() -> None:
-    stage, _ = connecting()
-    assert stage.call.work is not None
-    stage.fail(stage.call.work.media_key, Conflict("media_target_refused", ""))
-    assert at(stage) == "1-1"
-    assert stage.status() is CallStatus.PROGRESSING
-
-
-def test_nobody_waits_for_ever_for_a_connection() -> None:
-    stage, _ = connecting()
-    stage.wait(MEDIA_PATIENCE - timedelta(milliseconds=1))
-    assert at(stage) == "1-0"
-    stage.wait(timedelta(milliseconds=1))
-    assert at(stage) == "1-1"
-
-
-def test_without_an_answer_there_is_nothing_to_stream() -> None:
-    stage = incoming(FORK, SLEEP)
-    assert [ask for ask in stage.asks if ask.service == "media_manager"] == []
-    assert at(stage) == "1-1"
-
-
-def test_a_stream_of_the_flow_is_connected_again_when_its_owner_is_gone() -> None:
-    stage, connect = connecting()
-    external = f"{CALL_ID}.media.{connect.id}"
-    stage.hear(
-        structs.replace(START, id=connect.id, from_flow=True),
-        leg_up(f"{external}.snoop", 0, connect.id),
-        leg_up(f"{external}.1", 9000, connect.id),
-        ExternalMediaOwnerGone(owner="media-1"),
-    )
-    assert stage.asks[-1].key == f"media-again.{connect.id}"
-    assert stage.asks[-1].body == connect
-
-
-def test_the_flow_stops_only_what_the_flow_started() -> None:
-    stage = answered_outgoing(FORK, action("external_media_stop"), SLEEP)
-    connect = stage.asks[-1].body
-    assert isinstance(connect, MediaConnect)
-    assert stage.call.work is not None
-    stage.hear(START, structs.replace(START, id=connect.id, from_flow=True))
-    stage.answer(stage.call.work.media_key, MediaAccepted(id=connect.id))
+def test_stop_ends_the_streams_of_flows_and_no_others() -> None:
+    stage = progressing(CONNECT, SLEEP, action("external_media_stop"), LONG)
+    asked = connecting(stage)
+    stage.answer("media.1-1", MediaAccepted(id=asked.id))
+    running(asked.id, stage, from_flow=True)
+    running(stage=stage)
+    stage.wait(4 * SECOND)
     assert list(stage.call.media) == [str(STREAM)]
-    assert [media.id for _, media in stage.media_events] == [connect.id]
-    assert reasons(stage) == [("stopped", "stopped_by_flow")]
+    assert stage.media_events[-1][1].reason == "stopped_by_flow"
+    stage.hear(start(asked.id, from_flow=True))
+    assert refused(stage).code == "media_stream_not_found"
 
 
-def test_channels_of_streams_are_known_by_their_name() -> None:
-    assert is_media_channel(SNOOP)
-    assert not is_media_channel(OWN)
+def test_a_flows_stream_is_connected_anew_when_its_owner_is_gone() -> None:
+    stage = progressing(CONNECT, LONG)
+    asked = connecting(stage)
+    stage.answer("media.1-1", MediaAccepted(id=asked.id))
+    running(asked.id, stage, from_flow=True)
+    stage.hear(ExternalMediaOwnerGone(owner="m1"))
+    assert stage.asks[-1].key == f"media-again.{asked.id}"
+    assert connecting(stage) == asked
+    stage.answer(f"media-again.{asked.id}", MediaAccepted(id=asked.id))
+    stage.hear(start(asked.id, owner="m2", boot="b2", host="192.0.2.52:1", from_flow=True))
+    stage.hear(leg("2", asked.id, port=7002))
+    stage.wait(20 * SECOND)
+    assert stage.call.media[str(asked.id)].owner == "m2"
