@@ -13,7 +13,7 @@ from deploy.lab.errors import LabError
 from deploy.lab.lab import open_lab
 from deploy.lab.plan import Kind, Process
 from evercall.service import logging
-from tests.bench import bare, machine, media, messages, micro, stack, streams
+from tests.bench import bare, legs, machine, media, messages, micro, stack, streams
 from tests.bench.bench import Bench
 from tests.bench.customer import bench_customer, forget_calls
 from tests.bench.errors import MeasurementFailed
@@ -26,8 +26,9 @@ ALONE: dict[str, Callable[[Bench], None]] = {
     "micro": micro.run,
     "media": media.run,
     "streams": streams.run,
+    "legs": legs.run,
 }
-"""Parts that need no control plane."""
+"""Parts that bring their own calls, or need none."""
 
 WHOLE: dict[str, Callable[[Bench, stack.Stack], None]] = {
     "calls": stack.run_calls,
@@ -100,7 +101,7 @@ def _noting_faults(report: Report, part: str) -> Iterator[None]:
 
 def _needed(processes: Iterable[Process], only: Sequence[str]) -> list[str]:
     """Who must be up for these parts."""
-    if any(name in only for name in WHOLE):
+    if any(name in only for name in (*WHOLE, "legs")):
         return [process.name for process in processes]
     kinds = {Kind.ASTERISK} if "bare" in only else set()
     kinds |= {Kind.RABBITMQ, Kind.POSTGRESQL} if "micro" in only else set()

@@ -15,7 +15,7 @@ from evercall.media import rtp
 from evercall.media.audio import FRAME_MILLISECONDS, TELEPHONE
 from evercall.media.encapsulation import open_framing
 from evercall.media.errors import FrameError
-from evercall.media.framing import Audio, Digit, Encapsulation, Fault, HangUp
+from evercall.media.framing import Audio, Digit, Encapsulation, Fault, HangUp, Identity
 from evercall.media.playout import Playout, Pressure
 from evercall.media.rtp import RtpSender, sequence_distance
 from evercall.media.transcode import Transcode, transcoder
@@ -149,6 +149,9 @@ class Stream:
                 self._fault(received.code.value, received.message, now)
             elif isinstance(received, HangUp):
                 self.ending = StreamEnd.APPLICATION_CLOSED
+            elif isinstance(received, Identity):
+                if received.identity != self.options.id:
+                    self._fault("wrong_identity", "this connection is of another stream", now)
             elif isinstance(received, Digit):
                 self._fault("dtmf_unsupported", "keys can't be sent into the call", now)
 

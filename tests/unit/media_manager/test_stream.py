@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from evercall.contracts.media import MediaDirection
 from evercall.media import g711, rtp
+from evercall.media.audiosocket import build_message
 from evercall.media.encapsulation import open_framing
-from evercall.media.framing import Fault
+from evercall.media.framing import Fault, Identity
 from media_manager.domain.closing import StreamEnd
 from media_manager.domain.counts import Counts
 from media_manager.domain.options import StreamLimits
@@ -382,6 +383,15 @@ def test_a_hang_up_ends_the_stream() -> None:
     stream = make_stream("audiosocket")
     stream.hear(b"\x00\x00\x00", 0.0)
     assert stream.ending is StreamEnd.APPLICATION_CLOSED
+
+
+def test_an_identity_of_another_stream_is_told_and_the_own_one_is_not() -> None:
+    stream = make_stream("audiosocket")
+    stream.hear(build_message(Identity(STREAM)), 0.0)
+    assert told(stream) == []
+    stream.hear(build_message(Identity(CALL)), 0.0)
+    assert [each["code"] for each in told(stream)] == ["wrong_identity"]
+    assert stream.ending is None
 
 
 def test_stop_ends_the_stream() -> None:
