@@ -133,20 +133,22 @@ async def test_no_click_and_no_gap(streamed: Streamed, capsys: pytest.CaptureFix
     """
     application = await streamed.open(encapsulation="sln")
     seconds = float(os.environ.get("EVERCALL_LONG_STREAM_SECONDS", "20"))
+    begun = time.monotonic()
     streamed.sip.media.say(sine(1013, seconds))
-    await application.say(sine(707, seconds))
-    await settle()
+    # A little ahead of time, so that only Evercall's ticker makes the time.
+    await application.say(sine(707, seconds), pace=0.9)
+    await settle(max(0.0, begun + seconds + 0.3 - time.monotonic()))
 
     pieces = _whole_pieces(application.audio(), 1013)
+    told = _whole_pieces(streamed.sip.media.recording.samples(), 707)
     with capsys.disabled():
-        print(f"\n  continuity: {seconds:.0f} s, silence put in at {len(pieces) - 1} places")  # noqa: T201
-    assert len(pieces) <= 6
-    assert sum(pieces) > seconds - 0.05 * len(pieces)
-
-    [told] = streamed.sip.media.recording.tones()
-    assert told.duration > seconds - 0.2
-    [piece] = _whole_pieces(streamed.sip.media.recording.samples(), 707)
-    assert piece > seconds - 0.1
+        print(  # noqa: T201
+            f"\n  continuity of {seconds:.0f} s: silence put in at {len(pieces) - 1} places towards the"
+            f" application, at {len(told) - 1} towards the caller"
+        )
+    for whole in (pieces, told):
+        assert len(whole) <= 6
+        assert sum(whole) > seconds - 0.05 * len(whole)
 
 
 def _whole_pieces(samples: Samples, frequency: float) -> list[float]:
