@@ -148,14 +148,20 @@ async def test_a_channel_is_created_and_dialed_once(
 ) -> None:
     actor = new_id()
     channel, endpoint = f"{actor}.0", "PJSIP/call-out/sip:carol@example.test"
-    given = [
+    made = [
         commands.create(actor, "create", channel, endpoint, app=APP, variables={}),
         commands.create(actor, "create again", channel, endpoint, app=APP),
-        commands.dial(actor, "dial", channel),
-        commands.dial(actor, "dial", channel),
     ]
-    assert await outcome(control, shards, actor, given) == [0, 409, 0, 0]
+    assert await outcome(control, shards, actor, made) == [0, 409]
+    # A channel that is dialed before it is in Stasis may stay when it is refused (seen with Asterisk 22.10, in
+    # three of eight runs).
+    await shards.wait(lambda: "StasisStart" in shards.types(actor))
+    dialed = [commands.dial(actor, "dial", channel), commands.dial(actor, "dial", channel)]
+    assert await outcome(control, shards, actor, dialed) == [0, 0]
     call = await asyncio.wait_for(phone.incoming.get(), 5)
+    # RFC 3261 section 17.1.1.2: an INVITE without an answer is repeated after 500 ms, just when the answer below
+    # is sent.
+    call.respond("100 Trying")
     await asyncio.sleep(0.5)
     assert "ChannelDestroyed" not in shards.types(actor)
     call.respond("486 Busy Here")
