@@ -49,8 +49,9 @@ async def _measure(bench: Bench) -> tuple[accounting.Usage, accounting.Usage]:
         caller = await Caller(lab, CALLER, folder).start()
         stack.push_async_callback(caller.stop)
         calls = [await idle_call(lab, customer, caller) for _ in range(CALLS)]
-        for call in calls:
-            stack.push_async_callback(call.leave)
+        stack.push_async_callback(calls[0].leave)
+        for call in calls[1:]:
+            stack.push_async_callback(call.hang_up)
         idle = await _used(bench, watched, seconds)
         echoes = []
         for call in calls * STREAMS_PER_CALL:

@@ -44,13 +44,17 @@ class Streamed:
             return refusal
         raise AssertionError("it was let in")
 
-    async def leave(self) -> None:
-        """All go, and nothing is left."""
+    async def hang_up(self) -> None:
+        """All go."""
         for application in self.applications:
             if application.close_code is None:
                 application.cut()
         if not self.sip.has_ended:
             await self.sip.bye()
+
+    async def leave(self) -> None:
+        """All go, and nothing is left of any stream."""
+        await self.hang_up()
         await self.switches.until_no_streams()
         await self.switches.close()
 

@@ -384,11 +384,12 @@ async def test_an_application_may_say_stop(streamed: Streamed) -> None:
     await streamed.switches.until_no_streams()
 
 
-async def test_the_stream_ends_with_the_call(streamed: Streamed) -> None:
-    application = await streamed.open()
+async def test_all_streams_end_with_the_call(streamed: Streamed) -> None:
+    applications = [await streamed.open() for _ in range(5)]
     await streamed.sip.bye()
-    assert (await application.tell("stop"))["reason"] == "call_ended"
-    assert await application.closed() == (1001, "call_ended")
+    for application in applications:
+        assert (await application.tell("stop"))["reason"] == "call_ended"
+        assert await application.closed() == (1001, "call_ended")
 
 
 async def test_the_stream_ends_when_the_call_is_hung_up(streamed: Streamed) -> None:

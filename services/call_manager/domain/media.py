@@ -48,6 +48,9 @@ LONGEST_START = timedelta(seconds=5)
 RESUME_WINDOW = timedelta(seconds=10)
 """For so long a stream waits for a new owner when its owner is gone."""
 
+SNOOP_GRACE = timedelta(seconds=1)
+"""When a call ends, its snoops are gone first; a call that is still there by then has lost its snoop alone."""
+
 _SPY = {
     MediaDirection.NONE: commands.Direction.NONE,
     MediaDirection.BOTH: commands.Direction.BOTH,
@@ -238,18 +241,22 @@ def leg_gone(turn: Turn, message: MediaLegGone) -> None:
     if stream is None:
         turn.settle(f"media-dissolve.{message.stream_id}")
         return
-    if message.channel_id in _channels(turn, stream):
+    if message.channel_id == _external_id(turn, stream):
         _fail(turn, stream, "resource_lost")
+    elif message.channel_id == _snoop_id(turn, stream):
+        _put(turn, msgspec.structs.replace(stream, snoop_up=False))
+        turn.add(SetTimer(_timer(stream.id), turn.now + SNOOP_GRACE))
 
 
 def seen(turn: Turn, message: ChannelsSeen) -> None:
     """After a gap in Asterisk's events: what should be there is looked for, what should not is hung up."""
     wanted: set[str] = set()
     for stream in _streams(turn).values():
-        external = _external_id(turn, stream)
-        wanted |= set(_channels(turn, stream))
-        if stream.status is MediaStatus.RUNNING and external not in message.channels:
-            turn.command_once(commands.look_for(turn.call.id, _key("look", stream), external))
+        channels = _channels(turn, stream)
+        wanted |= set(channels)
+        missing = [channel for channel in channels if channel not in message.channels]
+        if stream.status is MediaStatus.RUNNING and missing:
+            turn.command_once(commands.look_for(turn.call.id, _key("look", stream), missing[0]))
     for channel_id in message.channels:
         if is_media_channel(channel_id) and channel_id not in wanted:
             turn.command_once(_hang_up_stray(turn, channel_id))
@@ -272,11 +279,14 @@ def refused(turn: Turn, name: str, place: str, status: int) -> None:
 
 
 def overdue(turn: Turn, name: str) -> None:
-    """The timer of a stream: it did not come up, or nobody took it over."""
+    """The timer of a stream: it did not come up, its snoop is lost, or nobody took it over."""
     stream = _streams(turn).get(name.removeprefix("media."))
-    if stream is not None:
-        starting = stream.status is MediaStatus.STARTING
-        _fail(turn, stream, "asterisk_unavailable" if starting else "owner_lost")
+    if stream is None:
+        return
+    if stream.status is MediaStatus.STARTING:
+        _fail(turn, stream, "asterisk_unavailable")
+    else:
+        _fail(turn, stream, "owner_lost" if stream.snoop_up else "resource_lost")
 
 
 # -- from the call's own life ----------------------------------------------------------------------

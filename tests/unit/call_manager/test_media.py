@@ -1,10 +1,17 @@
 """A call's streams: their legs come, move, go, and leave nothing behind."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from call_manager.domain.media import (
+    LONGEST_START,
+    RESUME_WINDOW,
+    SNOOP_GRACE,
+    is_media_channel,
+)
 from call_manager.domain.messages import CommandRefused, MediaLegGone, MediaLegUp
 from call_manager.domain.turn import Rules
 from evercall.contracts.call import CallStatus
@@ -40,6 +47,7 @@ from tests.unit.call_manager.stage import (
 STREAM, OTHER = UUID(int=100), UUID(int=101)
 BASE = f"{CALL_ID}.media.{STREAM}"
 LONG = action("sleep", duration=600_000)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def start(stream: UUID = STREAM, **fields: Any) -> ExternalMediaStart:
@@ -69,6 +77,16 @@ def leg(suffix: str, stream: UUID = STREAM, port: int = 0) -> MediaLegUp:
         rtp_address="192.0.2.3" if port else "",
         rtp_port=port,
     )
+
+
+def command_refused(name: str, status: int, number: int = 1) -> CommandRefused:
+    key = f"media-{name}.{STREAM}.{number}"
+    return CommandRefused(asterisk_id="call-1", key=key, status=status)
+
+
+def moved() -> ExternalMediaStart:
+    """Another process asks for the stream."""
+    return start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True)
 
 
 def leg_gone(suffix: str, stream: UUID = STREAM) -> MediaLegGone:
@@ -137,6 +155,16 @@ def test_each_channel_joins_when_it_is_there_and_both_make_the_leg() -> None:
     assert f"media.{STREAM}" not in stage.timers
 
 
+def test_the_channels_may_come_in_any_order() -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.commands.clear()
+    stage.hear(leg("1", port=7000), leg("snoop"))
+    joined = [command.query["channel"] for command in stage.commands]
+    assert joined == [f"{BASE}.1", f"{BASE}.snoop"]
+    assert len(stage.late_replies) == 1
+
+
 def test_directions_are_those_of_the_snoop() -> None:
     stage = progressing()
     stage.hear(start(direction_listen=MediaDirection.IN, direction_speak=MediaDirection.NONE))
@@ -152,6 +180,16 @@ def test_a_stream_that_asks_again_hears_the_same() -> None:
     assert isinstance(answer, ExternalMediaLeg)
     assert answer.rtp_port == 7000
     assert told(stage) == ["POST bridges/<stream>/addChannel"]
+
+
+def test_asked_again_while_it_starts_nothing_is_commanded_twice() -> None:
+    stage = progressing()
+    stage.hear(start())
+    stage.take_commands()
+    stage.hear(start())
+    assert told(stage) == []
+    stage.hear(leg("snoop"), leg("1", port=7000))
+    assert len(stage.late_replies) == 1
 
 
 @pytest.mark.parametrize(
@@ -177,6 +215,13 @@ def test_a_call_that_is_not_up_has_no_audio() -> None:
     assert refused(stage).details == {"status": "ringing"}
 
 
+def test_a_call_that_hangs_up_begins_no_stream() -> None:
+    stage = progressing()
+    stage.hear(hangup(), start())
+    assert refused(stage).code == "call_not_progressing"
+    assert stage.call.media == {}
+
+
 def test_nobody_streams_a_call_that_does_not_exist() -> None:
     stage = Stage()
     stage.hear(start())
@@ -197,7 +242,9 @@ def test_a_leg_that_does_not_come_up_is_given_up() -> None:
     stage = progressing()
     stage.hear(start())
     stage.take_commands()
-    stage.wait(6 * SECOND)
+    stage.wait(LONGEST_START - MILLISECOND)
+    assert stage.late_replies == []
+    stage.wait(MILLISECOND)
     [error] = stage.late_replies
     assert isinstance(error, Unavailable)
     assert "DELETE channels/<stream>.1" in told(stage)
@@ -205,19 +252,20 @@ def test_a_leg_that_does_not_come_up_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["snoop", "bridge", "join", "leg"])
-def test_a_refused_command_ends_the_stream(name: str) -> None:
+@pytest.mark.parametrize("status", [404, 422, 500])
+def test_a_refused_command_ends_the_stream(name: str, status: int) -> None:
     stage = progressing()
-    stage.hear(start())
-    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-{name}.{STREAM}.1", status=500))
+    stage.hear(start(), command_refused(name, status))
     assert isinstance(stage.late_replies[0], Unavailable)
+    assert stage.media_events[-1][1].reason == "asterisk_refused"
     assert stage.call.media == {}
     assert stage.status() is CallStatus.PROGRESSING
 
 
 def test_a_bridge_that_is_there_already_is_fine() -> None:
     stage = progressing()
-    stage.hear(start())
-    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-bridge.{STREAM}.1", status=409))
+    stage.hear(start(), command_refused("bridge", 409))
+    assert f"media-bridge.{STREAM}.1" not in stage.pending
     assert str(STREAM) in stage.call.media
 
 
@@ -226,19 +274,28 @@ def test_a_bridge_that_is_there_already_is_fine() -> None:
 
 def test_a_new_owner_gets_another_channel_in_the_same_bridge() -> None:
     stage = running()
-    stage.hear(start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True))
+    stage.hear(moved())
     assert told(stage) == ["DELETE channels/<stream>.1", "POST channels/externalMedia"]
-    stage.hear(leg_gone("1"), leg("2", port=7002))
+    stage.hear(leg("1", port=7000), leg_gone("1"))  # of the former channel: neither counts
+    assert len(stage.late_replies) == 1
+    stage.take_commands()
+    stage.hear(leg("2", port=7002))
     answer = stage.late_replies[-1]
     assert (answer.rtp_port, answer.previous_owner) == (7002, "m1")
     assert told(stage) == ["POST bridges/<stream>/addChannel"]
     assert [event for event, _ in stage.media_events] == ["started"]
 
 
-def test_the_former_owner_cannot_end_it() -> None:
+def test_a_refusal_for_a_channel_that_was_replaced_is_not_heard() -> None:
     stage = running()
-    stage.hear(start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True))
-    stage.hear(stop())
+    stage.hear(moved(), command_refused("leg", 500))
+    assert str(STREAM) in stage.call.media
+
+
+@pytest.mark.parametrize("other", [stop(), stop(owner="m2"), stop(owner="m2", boot="b1")])
+def test_only_its_present_owner_ends_it(other: ExternalMediaStop) -> None:
+    stage = running()
+    stage.hear(moved(), other)
     assert refused(stage).code == "media_stream_not_found"
     assert str(STREAM) in stage.call.media
 
@@ -246,11 +303,18 @@ def test_the_former_owner_cannot_end_it() -> None:
 def test_a_stream_without_an_owner_waits_ten_seconds() -> None:
     stage = running()
     stage.hear(ExternalMediaOwnerGone(owner="m1"))
-    stage.wait(9 * SECOND)
+    stage.wait(RESUME_WINDOW - MILLISECOND)
     assert str(STREAM) in stage.call.media
-    stage.wait(2 * SECOND)
+    stage.wait(MILLISECOND)
     assert stage.media_events[-1][1].reason == "owner_lost"
     assert stage.call.media == {}
+
+
+def test_a_new_owner_in_time_keeps_it() -> None:
+    stage = running()
+    stage.hear(ExternalMediaOwnerGone(owner="m1"), moved(), leg("2", port=7002))
+    stage.wait(2 * RESUME_WINDOW)
+    assert str(STREAM) in stage.call.media
 
 
 def test_streams_of_the_owners_present_life_are_left_alone() -> None:
@@ -278,6 +342,9 @@ def test_the_end_takes_everything_away_and_is_told() -> None:
     assert (event, media.reason) == ("stopped", "application_closed")
     stage.hear(leg_gone("1"), leg_gone("snoop"))
     assert told(stage) == ["DELETE channels/<channel>/silence"]
+    stage.hear(
+        CommandRefused(asterisk_id="call-1", key=f"media-dissolve.{STREAM}", status=404),
+    )
     assert "media" not in " ".join(stage.pending)
 
 
@@ -293,6 +360,23 @@ def test_a_lost_channel_ends_its_stream_alone() -> None:
     assert list(stage.call.media) == [str(OTHER)]
     assert stage.media_events[-1][1].reason == "resource_lost"
     assert stage.status() is CallStatus.PROGRESSING
+
+
+def test_a_lost_snoop_ends_its_stream_where_the_call_goes_on() -> None:
+    stage = running()
+    stage.hear(leg_gone("snoop"))
+    stage.wait(SNOOP_GRACE - MILLISECOND)
+    assert str(STREAM) in stage.call.media
+    stage.wait(MILLISECOND)
+    assert stage.media_events[-1][1].reason == "resource_lost"
+    assert stage.status() is CallStatus.PROGRESSING
+
+
+def test_a_snoop_that_goes_before_its_call_tells_of_the_calls_end() -> None:
+    stage = running()
+    stage.hear(leg_gone("snoop"), gone())
+    assert [media.reason for _, media in stage.media_events] == ["", "call_ended"]
+    assert f"media.{STREAM}" not in stage.timers
 
 
 @pytest.mark.parametrize("by_us", [True, False])
@@ -320,11 +404,12 @@ def test_a_leg_that_comes_up_too_late_is_hung_up() -> None:
 # -- gaps ------------------------------------------------------------------------------------------
 
 
-def test_after_a_gap_what_is_missing_is_looked_for_and_found_gone() -> None:
+@pytest.mark.parametrize(("there", "missing"), [("1", "snoop"), ("snoop", "1")])
+def test_after_a_gap_what_is_missing_is_looked_for_and_found_gone(there: str, missing: str) -> None:
     stage = running()
-    stage.hear(seen(own="Up"))
-    assert told(stage) == ["GET channels/<stream>.1"]
-    stage.hear(CommandRefused(asterisk_id="call-1", key=f"media-look.{STREAM}.1", status=404))
+    stage.hear(seen(**{"own": "Up", f"{BASE}.{there}": "Up"}))
+    assert told(stage) == [f"GET channels/<stream>.{missing}"]
+    stage.hear(command_refused("look", 404))
     assert stage.media_events[-1][1].reason == "resource_lost"
 
 
@@ -423,3 +508,8 @@ def test_a_flows_stream_is_connected_anew_when_its_owner_is_gone() -> None:
     stage.hear(leg("2", asked.id, port=7002))
     stage.wait(20 * SECOND)
     assert stage.call.media[str(asked.id)].owner == "m2"
+
+
+def test_channels_of_streams_are_known_by_their_name() -> None:
+    assert is_media_channel(f"{BASE}.snoop")
+    assert not is_media_channel(f"{CALL_ID}.1")
