@@ -200,7 +200,10 @@ class Proxy:
             raise ValueError(protocol.explanation(response))
         if response.request_id == _INFO:
             info = _decode_info(response.message_body)
-            self._stream.boot_id = f"{info.status.startup_time} {info.system.entity_id}"
+            boot_id = f"{info.status.startup_time} {info.system.entity_id}"
+            if boot_id != self._stream.boot_id:
+                self.census.reset(())
+            self._stream.boot_id = boot_id
             self._publisher.boot_known()
             if self.asterisk.connected:
                 self._usable.set()

@@ -164,10 +164,14 @@ class ProxyProcess:
             await self.wait_ready()
 
     async def wait_ready(self) -> None:
-        """Returns when Asterisk and broker are connected."""
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
-            while not await self._is_ready(client):
-                await asyncio.sleep(0.05)
+        """Returns when Asterisk and broker are connected. One that fails to is stopped, to be in nobody's way."""
+        try:
+            async with asyncio.timeout(20), httpx.AsyncClient() as client:
+                while not await self._is_ready(client):
+                    await asyncio.sleep(0.05)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
@@ -195,8 +199,12 @@ class ProxyProcess:
         process, self.process = self.process, None
         if process.returncode is None:
             process.send_signal(number)
-        async with asyncio.timeout(20):
-            return await process.wait()
+        try:
+            async with asyncio.timeout(20):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            raise
 
     async def _is_ready(self, client: httpx.AsyncClient) -> bool:
         assert self.process is not None
