@@ -22,6 +22,7 @@ from evercall.bus.connection import BROKER_ERRORS, Connection, Session, Setup
 from evercall.bus.envelope import (
     ANSWER,
     ERROR,
+    UNREADABLE,
     Incoming,
     Origin,
     answer_decoder,
@@ -444,7 +445,7 @@ def _decode_all(batch: list[Delivery], decode: Callable[[bytes], Any]) -> list[A
     for message in batch:
         try:
             messages.append(decode(message.body))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             FAILURES.labels(message.properties.type).inc()
             log.exception("message_not_understood", routing_key=message.routing_key)
     return messages
@@ -460,7 +461,7 @@ async def _answer(
         return encode(await handlers[type(request)](request)), False
     except errors.PlatformError as error:
         return error_body(error), True
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         refusal = errors.InvalidRequest(
             "invalid_argument", "The request is not understood", details={"reason": str(error)}
         )

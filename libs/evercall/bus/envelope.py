@@ -29,6 +29,10 @@ encode = _encoder.encode
 
 decode_error = msgspec.json.Decoder(ErrorData).decode
 
+UNREADABLE = (ValueError, RecursionError)
+"""What a msgspec decoder raises for bytes that are no message: its own errors, text that is not UTF-8 (both are
+`ValueError`), and more brackets in each other than the stack has room for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

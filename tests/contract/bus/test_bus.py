@@ -167,8 +167,9 @@ async def test_a_consumer_gets_what_has_arrived_in_order(bus: Bus) -> None:
     await bus.consume(key, (Greet,), batches.put)
     for number in range(20):
         await bus.publish(key, Greet(how=str(number)))
-    garbage = Letter(topology.RPC, key, Properties(message_id="garbage"), b"not json")
-    assert await bus.publish_all([garbage])
+    for body in (b"not json", b'{"type":"greet","how":"\xff"}', b'{"type":' + b"[" * 100_000):
+        garbage = Letter(topology.RPC, key, Properties(message_id="garbage"), body)
+        assert await bus.publish_all([garbage])
     await bus.publish(key, Greet(how="20"))
     got: list[str] = []
     async with asyncio.timeout(5):
