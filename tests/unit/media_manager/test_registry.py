@@ -1,158 +1,17 @@
-"""How streams begin, come back, move away and end in one process: with a leg of paper and a real socket."""
+"""How streams begin, come back, move away and end in one process."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
-import msgspec
 import pytest
 
-from evercall.contracts.access import Access
-from evercall.contracts.media import (
-    ExternalMedia,
-    ExternalMediaLeg,
-    MediaDirection,
-    MediaStatus,
-    StreamHandedOver,
-)
+from evercall.contracts.media import MediaDirection, MediaStatus, StreamHandedOver
 from evercall.service.errors import Conflict, NotFound, PlatformError, Unauthorized, Unavailable
-from evercall.service.lifecycle import Tasks
-from media_manager.caretaker import CHECK_ACCESS, SILENCE, Caretaker
+from media_manager.caretaker import CHECK_ACCESS, SILENCE
 from media_manager.domain.closing import StreamEnd
-from media_manager.domain.counts import Counts
-from media_manager.domain.options import StreamLimits, StreamOptions
 from media_manager.domain.request import StreamRequest
-from media_manager.gateways.access import Credentials
-from media_manager.inner.leg import InnerSocket
-from media_manager.registry import Registry
-from media_manager.session import Session
-
-CALL, CUSTOMER = UUID(int=2), UUID(int=3)
-CREDENTIALS = Credentials("token=x", "", "", "192.0.2.1")
-ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass
-class Legs:
-    """call_manager on paper."""
-
-    error: PlatformError | None = None
-    previous: str = ""
-    handed: StreamHandedOver | PlatformError | None = None
-    started: list[tuple[UUID, bool]] = field(default_factory=list)
-    stopped: list[tuple[UUID, str]] = field(default_factory=list)
-
-    async def start(self, options: StreamOptions, *, resume: bool) -> ExternalMediaLeg:
-        await asyncio.sleep(0)
-        self.started.append((options.id, resume))
-        if self.error is not None:
-            raise self.error
-        return ExternalMediaLeg(
-            media=media(options.id, MediaStatus.RUNNING),
-            rtp_address="127.0.0.1",
-            rtp_port=9 + len(self.started),
-            previous_owner=self.previous,
-        )
-
-    async def stop(self, options: StreamOptions, reason: str) -> None:
-        self.stopped.append((options.id, reason))
-
-    async def hand_over(self, identifier: UUID, owner: str) -> StreamHandedOver | None:
-        assert identifier
-        assert owner
-        if isinstance(self.handed, PlatformError):
-            raise self.handed
-        return self.handed
-
-
-@dataclass
-class Paper:
-    """An application on paper."""
-
-    messages: list[bytes] = field(default_factory=list)
-    told: list[dict[str, Any]] = field(default_factory=list)
-    end: StreamEnd | None = None
-
-    def send(self, messages: list[bytes]) -> None:
-        self.messages += messages
-
-    def send_text(self, texts: list[bytes]) -> None:
-        self.told += [msgspec.json.decode(text) for text in texts]
-
-    def close(self, end: StreamEnd) -> None:
-        self.end = end
-
-
-@dataclass
-class AccessOnPaper:
-    """api_manager on paper."""
-
-    answer: Access | PlatformError = field(default_factory=lambda: Access(customer_id=CUSTOMER))
-
-    async def check(self, credentials: Credentials, *, counts: bool) -> Access:
-        assert (credentials, counts) == (CREDENTIALS, False)
-        if isinstance(self.answer, PlatformError):
-            raise self.answer
-        return self.answer
-
-
-def media(identifier: UUID, status: MediaStatus, reason: str = "") -> ExternalMedia:
-    return ExternalMedia(
-        id=identifier,
-        customer_id=CUSTOMER,
-        reference_id=CALL,
-        status=status,
-        encapsulation="sln",
-        direction_listen=MediaDirection.BOTH,
-        direction_speak=MediaDirection.BOTH,
-        reason=reason,
-        tm_create=ALWAYS,
-        tm_update=ALWAYS,
-    )
-
-
-@dataclass
-class House:
-    """One process."""
-
-    registry: Registry
-    legs: Legs
-    inner: InnerSocket
-    tasks: Tasks
-    access: AccessOnPaper
-    caretaker: Caretaker
-    clock: list[float]
-
-    async def open(self, resume: UUID | None = None) -> tuple[Session, Paper]:
-        both = MediaDirection.BOTH
-        request = StreamRequest(CALL, "sln", 8000, both, both, resume)
-        session = await self.registry.open(request, CUSTOMER, CREDENTIALS, None)
-        link = Paper()
-        session.attach(link, resumed=resume is not None)
-        return session, link
-
-    def look(self, session: Session, seconds: float) -> None:
-        self.clock[0] += seconds
-        self.caretaker.look(session, self.clock[0], ALWAYS)
-
-    async def settle(self) -> None:
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    clock = [1000.0]
-    inner, tasks = InnerSocket("127.0.0.1"), Tasks(asyncio.Event())
-    legs, access = Legs(), AccessOnPaper()
-    registry = Registry(legs, inner, tasks, StreamLimits(), Counts(), lambda: clock[0])
-    caretaker = Caretaker(registry, access, tasks, 10.0)  # type: ignore[arg-type]
-    yield House(registry, legs, inner, tasks, access, caretaker, clock)
-    await tasks.cancel_all()
-    await inner.close()
+from tests.unit.media_manager.house import ALWAYS, CALL, CREDENTIALS, House, media
 
 
 async def test_a_stream_begins_when_its_leg_is_up(house: House) -> None:
