@@ -63,8 +63,8 @@ def _metrics() -> Iterable[tuple[str, str, str, str]]:
 
 def _collected() -> Iterable[tuple[str, str, str, str]]:
     """Of those that are made at the moment somebody asks, and that only a running process registers."""
-    socket = cast("InnerSocket", SimpleNamespace(strays=0, dropped=0))
-    for metric in MediaCollector(Counts(), socket, dict).describe():
+    socket = cast("InnerSocket", SimpleNamespace(strays=0, dropped=0, overrun=0))
+    for metric in MediaCollector(Counts(), socket, dict, float).describe():
         suffix = "_total" if metric.type == "counter" else ""
         labels = ", ".join(f"`{name}`" for name in getattr(metric, "_labelnames", ()))
         yield f"{metric.name}{suffix}", metric.type, metric.documentation, labels

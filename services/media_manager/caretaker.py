@@ -53,6 +53,7 @@ class Caretaker:
         if session.credentials is not None and now - session.checked >= CHECK_ACCESS:
             session.checked = now
             self._tasks.start("check-access", self._check(session))
+        session.look(now)
         self._listen(session, now)
 
     def _is_away_too_long(self, session: Session, now: float) -> bool:

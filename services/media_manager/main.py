@@ -40,7 +40,7 @@ async def compose(process: Process[Settings]) -> None:
     calls = Calls(bus, settings.instance, boot, inner.host, settings.shards)
     limits = StreamLimits(settings.media_queue_seconds, settings.media_resume_seconds)
     registry = Registry(calls, inner, process.tasks, limits, counts, clock)
-    expose(MediaCollector(counts, inner, registry.numbers))
+    expose(MediaCollector(counts, inner, registry.numbers, registry.queued_seconds))
 
     access = AccessGateway(bus)
     caretaker = Caretaker(registry, access, process.tasks, settings.media_resume_seconds)

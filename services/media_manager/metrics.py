@@ -33,11 +33,16 @@ class MediaCollector(Collector):
     """Reads the numbers of a process."""
 
     def __init__(
-        self, counts: Counts, inner: InnerSocket, streams: Callable[[], dict[str, int]]
+        self,
+        counts: Counts,
+        inner: InnerSocket,
+        streams: Callable[[], dict[str, int]],
+        queued: Callable[[], float],
     ) -> None:
         self._counts = counts
         self._inner = inner
         self._streams = streams
+        self._queued = queued
 
     def describe(self) -> Iterator[Metric]:
         """The same as what is collected, without numbers."""
@@ -51,6 +56,11 @@ class MediaCollector(Collector):
         for encapsulation, number in self._streams().items():
             streams.add_metric([encapsulation], number)
         yield streams
+        yield GaugeMetricFamily(
+            "evercall_media_manager_queued_seconds",
+            "Audio of all applications that waits to be played",
+            self._queued(),
+        )
         for name, text in _PACKETS.items():
             yield CounterMetricFamily(
                 f"evercall_media_manager_{name}",
@@ -64,6 +74,11 @@ class MediaCollector(Collector):
         )
         yield CounterMetricFamily(
             "evercall_media_manager_strays", "Packets from nobody we know", self._inner.strays
+        )
+        yield CounterMetricFamily(
+            "evercall_media_manager_overrun",
+            "Packets from calls that came when the socket's buffer was full",
+            self._inner.overrun,
         )
         yield CounterMetricFamily(
             "evercall_media_manager_unsent",

@@ -74,6 +74,10 @@ class Registry:
         """How many streams there are of each encapsulation."""
         return dict(Numbers(each.options.encapsulation for each in self.sessions.values()))
 
+    def queued_seconds(self) -> float:
+        """How much audio of all applications waits to be played."""
+        return sum(each.stream.queued_ms for each in self.sessions.values()) / 1000
+
     # -- beginnings ----------------------------------------------------------------------------
 
     async def open(

@@ -15,6 +15,9 @@ log = get_logger(__name__)
 class Link(Protocol):
     """A connection with an application."""
 
+    takes_keys: bool
+    """Whether keys are told in the framing, because there are no control frames."""
+
     def send(self, messages: list[bytes]) -> None:
         """Audio. What the application does not read in time is dropped, the oldest first."""
 
@@ -23,6 +26,9 @@ class Link(Protocol):
 
     def close(self, end: StreamEnd) -> None:
         """No more of this connection."""
+
+    def cut_when_unread(self) -> None:
+        """Breaks the connection when ever more is said to an application that reads nothing."""
 
 
 class Keeper(Protocol):
@@ -120,8 +126,17 @@ class Session:
 
     def digit(self, digit: str, duration_ms: int) -> None:
         """The far end pressed a key."""
+        if self.link is not None and self.link.takes_keys:
+            self.link.send(self.stream.key(digit))
         self.stream.digit(digit, duration_ms)
         self._flush()
+
+    def look(self, now: float) -> None:
+        """Once a second."""
+        self.stream.tell_rest(now)
+        self._flush()
+        if self.link is not None:
+            self.link.cut_when_unread()
 
     def fell_behind(self, messages: int, now: float) -> None:
         """The connection dropped messages that were not read."""

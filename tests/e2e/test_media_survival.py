@@ -156,6 +156,22 @@ async def test_streams_outlive_asterisk_proxy(streamed: Streamed) -> None:
     await streamed.switches.until_no_streams(within=6.0)
 
 
+@pytest.mark.parametrize("victim", ["rabbitmq", "postgresql"])
+async def test_streams_outlive_what_the_platform_remembers_with(
+    streamed: Streamed, victim: str
+) -> None:
+    """Audio needs neither broker nor database; afterwards keys arrive, and the end is an end."""
+    application = await streamed.open()
+    async with outage(streamed.lab, victim):
+        await both_hear(streamed, application)
+    await both_hear(streamed, application)
+    streamed.sip.media.press("5")
+    assert (await application.tell("dtmf", within=8.0))["digit"] == "5"
+    await application.close()
+    await streamed.switches.until_no_streams(within=6.0)
+    assert (await streamed.customer.call(streamed.id))["status"] == "progressing"
+
+
 async def test_a_flow_connects_and_connects_again(
     platform: Lab, customer: Customer, caller: Caller, leaving: Leaving
 ) -> None:

@@ -158,6 +158,7 @@ class StreamHandedOver(msgspec.Struct, frozen=True, kw_only=True):
         marks: positions in `queued` (bytes) and names of marks that were not reached.
         sequence: the next control frame's number.
         played_ms: of the application's audio, since the stream began.
+        reached: marks that were reached while nobody was there to be told, each with how much was played then.
     """
 
     kept: list[bytes] = []
@@ -166,6 +167,7 @@ class StreamHandedOver(msgspec.Struct, frozen=True, kw_only=True):
     marks: list[tuple[int, str]] = []
     sequence: int = 0
     played_ms: int = 0
+    reached: list[tuple[str, int]] = []
 
 
 class StreamHandover(Request[StreamHandedOver], frozen=True, kw_only=True):

@@ -190,7 +190,7 @@ class Stream:
             self._counts.overflowed += dropped
             self._report("overflow", TELEPHONE.milliseconds(dropped), now, self._overflow)
         if playout.pressure() is Pressure.PAUSE:
-            self._say(control.Pause(sequence=self._next(), queued_ms=self._queued_ms()))
+            self._say(control.Pause(sequence=self._next(), queued_ms=self.queued_ms))
 
     def _mark(self, name: str, now: float) -> None:
         if not self._playout.mark(name):
@@ -213,6 +213,11 @@ class Stream:
         self._relieve()
 
     # -- to the call ---------------------------------------------------------------------------
+
+    @property
+    def queued_ms(self) -> int:
+        """What waits to be played."""
+        return TELEPHONE.milliseconds(self._playout.queued)
 
     @property
     def is_playing(self) -> bool:
@@ -248,7 +253,7 @@ class Stream:
 
     def _relieve(self) -> None:
         if self._playout.pressure() is Pressure.RESUME:
-            self._say(control.Resume(sequence=self._next(), queued_ms=self._queued_ms()))
+            self._say(control.Resume(sequence=self._next(), queued_ms=self.queued_ms))
 
     def _marked(self, names: tuple[str, ...]) -> None:
         played = self._played_ms()
@@ -289,6 +294,10 @@ class Stream:
         """The far end pressed a key."""
         if not self._is_away:
             self._say(control.Dtmf(sequence=self._next(), digit=digit, duration_ms=duration_ms))
+
+    def key(self, digit: str) -> list[bytes]:
+        """The same in the framing itself."""
+        return self._framing.digit(digit)
 
     def _messages(self, payload: bytes) -> list[bytes]:
         if not payload:
@@ -361,6 +370,7 @@ class Stream:
             marks=marks,
             sequence=self._sequence,
             played_ms=self._played_ms(),
+            reached=self._reached,
         )
 
     def restore(self, handed: StreamHandedOver) -> None:
@@ -376,6 +386,7 @@ class Stream:
             begin = position
         self._playout.put(handed.queued[begin:])
         self._played_before = handed.played_ms
+        self._reached = list(handed.reached)
         self._sequence = handed.sequence
 
     # -- what is said --------------------------------------------------------------------------
@@ -398,9 +409,6 @@ class Stream:
         """Of the application's audio, since the stream began, whoever played it."""
         return self._played_before + TELEPHONE.milliseconds(self._playout.played)
 
-    def _queued_ms(self) -> int:
-        return TELEPHONE.milliseconds(self._playout.queued)
-
     def _fault(self, code: str, message: str, now: float) -> None:
         self._counts.faults[code] = self._counts.faults.get(code, 0) + 1
         self._faults += 1
@@ -418,11 +426,22 @@ class Stream:
     def _report(
         self, kind: str, amount: int, now: float, say: Callable[[int], control.Said]
     ) -> None:
-        """Says it now, or with the next one when the last was just said."""
-        report = self._reports.setdefault(kind, _Report())
+        """Says it now, or a second after the last of its kind."""
+        report = self._reports.get(kind)
+        if report is None:
+            report = self._reports[kind] = _Report(say)
         report.amount += amount
+        self._tell(report, now)
+
+    def tell_rest(self, now: float) -> None:
+        """Says what was too soon to be said when it happened."""
+        for report in self._reports.values():
+            if report.amount and not self._is_away:
+                self._tell(report, now)
+
+    def _tell(self, report: "_Report", now: float) -> None:
         if now - report.said >= _EVERY:
-            self._say(say(report.amount))
+            self._say(report.say(report.amount))
             report.said, report.amount = now, 0
 
     def _behind(self, milliseconds: int) -> control.Behind:
@@ -433,13 +452,14 @@ class Stream:
 
 
 class _Report:
-    """Of one kind of event: what was not told yet, and when the last was."""
+    """Of one kind of event: what was not told yet, when the last was, and in which words."""
 
-    __slots__ = ("amount", "said")
+    __slots__ = ("amount", "said", "say")
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[int], control.Said]) -> None:
         self.amount = 0
         self.said = float("-inf")
+        self.say = say
 
 
 _ULAW = (b"\x00", b"\x80")

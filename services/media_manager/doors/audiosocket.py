@@ -13,6 +13,8 @@ from media_manager.session import Session
 class AudioSocketLink(asyncio.Protocol):
     """A message of hang-up ends the stream; a connection that just ends is made again."""
 
+    takes_keys = True
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._transport: Any = None
@@ -54,6 +56,9 @@ class AudioSocketLink(asyncio.Protocol):
 
     def send_text(self, texts: list[bytes]) -> None:
         """AudioSocket has no words."""
+
+    def cut_when_unread(self) -> None:
+        """See `Link`. What waits here is bounded: audio alone."""
 
     def close(self, end: StreamEnd) -> None:  # noqa: ARG002
         """See `Link`."""

@@ -11,8 +11,10 @@ class RtpLink(asyncio.DatagramProtocol):
     """The socket is connected, so the kernel lets in the application's packets alone.
 
     UDP has no connection that could break: an application that is not there yet (its port is closed) or falls
-    silent is none that has left.
+    silent is none that has left. Keys are not told: no payload type was agreed for them (RFC 4733 §2.1).
     """
+
+    takes_keys = False
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -44,6 +46,9 @@ class RtpLink(asyncio.DatagramProtocol):
 
     def send_text(self, texts: list[bytes]) -> None:
         """RTP has no words."""
+
+    def cut_when_unread(self) -> None:
+        """See `Link`. UDP waits for nobody."""
 
     def close(self, end: StreamEnd) -> None:  # noqa: ARG002
         """See `Link`."""

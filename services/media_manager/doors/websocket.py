@@ -19,6 +19,9 @@ WRITE_BUFFER = 32 * 1024
 SOCKET_BUFFER = 32 * 1024
 """Bytes in the kernel's: it would hold minutes of audio by itself, and play the past to a slow reader."""
 
+MOST_UNREAD = 1024 * 1024
+"""Bytes: audio is dropped long before, but who asks and asks gets an answer each time, and must read it."""
+
 PING_SECONDS = 20.0
 """After so much silence a ping is sent, and so long its answer is waited for."""
 
@@ -30,6 +33,8 @@ _NO_CODE = 1005
 
 class WebSocketLink(WSListener):
     """Between picows and a session."""
+
+    takes_keys = False
 
     def __init__(self, session: Session, *, resumed: bool) -> None:
         self._session = session
@@ -69,6 +74,14 @@ class WebSocketLink(WSListener):
         if self._transport is not None:
             for text in texts:
                 self._transport.send(WSMsgType.TEXT, text)
+
+    def cut_when_unread(self) -> None:
+        """See `Link`. It may come back and read."""
+        transport = self._transport
+        if transport is None:
+            return
+        if transport.underlying_transport.get_write_buffer_size() > MOST_UNREAD:
+            transport.disconnect(graceful=False)
 
     def close(self, end: StreamEnd) -> None:
         """See `Link`. A reader that does not read is not waited for."""

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -125,6 +126,16 @@ class Datagrams:
                 return count - sent
             sent += done
         return 0
+
+
+_MEMORY_INFORMATION = 55
+"""`SO_MEMINFO` of socket(7), since Linux 4.12; its ninth number counts what was dropped."""
+
+
+def dropped_by_kernel(of: socket.socket) -> int:
+    """Datagrams that came and found the receive buffer full."""
+    numbers = of.getsockopt(socket.SOL_SOCKET, _MEMORY_INFORMATION, 36)
+    return int.from_bytes(numbers[32:36], sys.byteorder)
 
 
 def open_socket(host: str, buffer_bytes: int) -> socket.socket:

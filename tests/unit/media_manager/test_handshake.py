@@ -232,6 +232,25 @@ async def test_the_upgrade_and_the_close_code(door: Door, connect: Connect) -> N
     assert (credentials.query, credentials.authorization) == ("token=t", "Bearer x")
 
 
+async def test_who_asks_and_asks_and_never_reads_is_cut_off_and_may_come_back(
+    door: Door, connect: Connect
+) -> None:
+    reader, writer = await connect()
+    writer.write(head())
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"\r\n\r\n")
+    assert door.session is not None
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for turn in range(60_000):
+        door.session.received_text(b'{"type":"clear"}', turn)
+    door.session.look(60_000.0)
+    async with asyncio.timeout(5):
+        while door.session.link is not None:
+            await asyncio.sleep(0.01)
+    assert door.keeper.ends == []
+    assert door.session.away_since is not None
+
+
 async def frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Opcode and payload of one frame of the server (RFC 6455 §5.2)."""
     first, length = await reader.readexactly(2)

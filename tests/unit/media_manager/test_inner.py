@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 
 from evercall.media import rtp
 from evercall.media.pacer import CATCH_UP
@@ -215,6 +216,44 @@ async def test_reading_ends_although_more_has_come(
     inner._read()
     assert len(far.delivered) == BATCHES * MOST
     await heard(far, sent)
+
+
+async def test_what_the_kernel_had_no_room_for_is_known(
+    inner: InnerSocket, theirs: socket.socket
+) -> None:
+    far = Far(inner, theirs)
+    assert inner.overrun == 0
+    inner._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for number in range(100):
+        theirs.sendto(packet(number), far.ours)
+    await asyncio.sleep(0.05)
+    assert inner.overrun > 0
+    assert len(far.delivered) + inner.overrun == 100
+
+
+async def test_jitter_is_told_of_one_packet_in_sixteen(
+    inner: InnerSocket, theirs: socket.socket
+) -> None:
+    far = Far(inner, theirs)
+    before = jitter()
+    for number in range(49):  # 0, 16, 32 and 48 are looked at; the first has none before it
+        theirs.sendto(packet(number), far.ours)
+    await heard(far, 49)
+    count, seconds = (new - old for new, old in zip(jitter(), before, strict=True))
+    assert count == 3
+    assert 0.9 < seconds <= 0.96  # each came 320 ms too early
+    theirs.sendto(packet(64 + 10_000 * 16), far.ours)  # another clock
+    await heard(far, 50)
+    assert jitter()[0] - before[0] == 3
+
+
+def jitter() -> tuple[float, float]:
+    """How often it was measured, and the sum in seconds."""
+    name = "evercall_media_manager_jitter_seconds"
+    count, total = (REGISTRY.get_sample_value(f"{name}_{each}") for each in ("count", "sum"))
+    assert count is not None
+    assert total is not None
+    return count, total
 
 
 async def test_the_ticker_sends_a_frame_each_20_ms(

@@ -340,6 +340,31 @@ class TestGarbage:
         assert counts.faults == {fault.code.value: 101}
 
 
+def test_what_was_too_soon_to_be_said_is_said_a_second_later() -> None:
+    stream = make_stream("sln", limits=StreamLimits(queue_seconds=1.0))
+    stream.hear(bytes(16_000 + 320), 0.0)
+    stream.hear(bytes(640), 0.1)
+    assert [said["dropped_ms"] for said in told(stream) if said["type"] == "overflow"] == [20]
+    stream.tell_rest(0.9)
+    assert told(stream) == []
+    stream.tell_rest(1.0)
+    assert [(said["type"], said["dropped_ms"]) for said in told(stream)] == [("overflow", 40)]
+    stream.tell_rest(3.0)
+    assert told(stream) == []
+
+
+def test_what_was_not_said_waits_for_who_comes_back() -> None:
+    stream = make_stream("sln")
+    stream.fell_behind(1, 0.0)
+    stream.fell_behind(2, 0.1)
+    stream.detach()
+    stream.tell_rest(5.0)
+    stream.attach(resumed=True)
+    stream.tell_rest(6.0)
+    start, behind = told(stream)
+    assert (start["type"], behind["type"], behind["dropped_ms"]) == ("start", "behind", 40)
+
+
 def test_the_queue_is_bounded_and_says_what_did_not_fit() -> None:
     counts = Counts()
     stream = make_stream("sln", limits=StreamLimits(queue_seconds=1.0), counts=counts)
@@ -578,6 +603,19 @@ def test_what_is_handed_over_goes_on_elsewhere() -> None:
         ("after 4", 100),
         ("after 9", 200),
     ]
+
+
+def test_marks_that_were_reached_meanwhile_are_told_elsewhere_too() -> None:
+    former = make_stream("sln")
+    former.hear(bytes(320 * 4), 0.0)
+    former.hear_text(mark("end"), 0.0)
+    former.detach()
+    played(former)
+    new = make_stream("sln", attached=False)
+    new.restore(former.hand_over())
+    new.attach(resumed=True)
+    _, marked = told(new)
+    assert (marked["name"], marked["played_ms"]) == ("end", 80)
 
 
 def test_when_the_former_owner_is_gone_it_is_said_that_nobody_knows_what_is_lost() -> None:
