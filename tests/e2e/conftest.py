@@ -13,6 +13,7 @@ import pytest
 
 from deploy.lab.errors import LabError
 from deploy.lab.lab import Lab
+from tests.e2e.streams import Leaving, Streamed, idle_call
 from tests.support.phone_sipp import Callee, Caller, SippPhone
 from tests.support.rest import Api, Customer, Problem, admin_api, new_customer, timeline
 from tests.support.web import ToneServer
@@ -124,3 +125,23 @@ async def callee(platform: Lab, tmp_path: Path, phone: Keep) -> Callee:
     """A phone that is called."""
     made: Callee = await phone(Callee(platform, CALLEE, tmp_path))
     return await made.start()
+
+
+@pytest.fixture
+async def leaving() -> AsyncIterator[Leaving]:
+    """Ends calls after the test; nothing of any stream is left in Asterisk then."""
+    calls: list[Streamed] = []
+
+    def keep(made: Streamed) -> Streamed:
+        calls.append(made)
+        return made
+
+    yield keep
+    for each in calls:
+        await each.leave()
+
+
+@pytest.fixture
+async def streamed(platform: Lab, customer: Customer, caller: Caller, leaving: Leaving) -> Streamed:
+    """A call that is up."""
+    return leaving(await idle_call(platform, customer, caller))

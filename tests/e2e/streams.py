@@ -1,6 +1,7 @@
 """A call that is up and idle, and applications that stream its audio."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,10 @@ class Streamed:
         await self.hang_up()
         await self.switches.until_no_streams()
         await self.switches.close()
+
+
+Leaving = Callable[[Streamed], Streamed]
+"""What keeps a call, to end it after the test."""
 
 
 async def idle_call(lab: Lab, customer: Customer, caller: Caller, *before: Any) -> Streamed:

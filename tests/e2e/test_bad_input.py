@@ -1,6 +1,6 @@
 """What is wrong from the outside gets a clear answer from the running platform, and it stays up.
 
-The issue: "Bad input: a flow with an unknown action, a wrong option type, a dangling target, a loop; JSON
+What must hold: "Bad input: a flow with an unknown action, a wrong option type, a dangling target, a loop; JSON
 that is not; numbers that are not E.164; a body of 10 MB; a token of another tenant … Each gets a clear
 answer, and everything stays up." The API by itself is tested in tests/contract/api, the SIP edge in
 tests/e2e/edge; here it is the whole platform through its load balancers, and a call afterwards.

@@ -1,6 +1,6 @@
 """What happens within a call's dialog: hold and resume, and requests that take another way than the first.
 
-The issue: "a re-INVITE reaches the Asterisk that owns the dialog past the LB"; "messages of one dialog go
+What must hold: "a re-INVITE reaches the Asterisk that owns the dialog past the LB"; "messages of one dialog go
 through either Kamailio".
 """
 

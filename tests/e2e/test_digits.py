@@ -1,6 +1,6 @@
 """Keys that a caller presses: in order, before, during and after prompts.
 
-The issue: "digits in and out of order of a prompt".
+What must hold: "digits in and out of order of a prompt".
 """
 
 import asyncio

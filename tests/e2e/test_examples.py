@@ -4,27 +4,15 @@ import asyncio
 import struct
 import sys
 import wave
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deploy.lab.lab import Lab
-from tests.e2e.streams import Streamed, idle_call
+from tests.e2e.streams import Streamed
 from tests.support.phone_audio import sine, tones, voiced_seconds
-from tests.support.phone_sipp import Caller
-from tests.support.rest import Customer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-async def streamed(platform: Lab, customer: Customer, caller: Caller) -> AsyncIterator[Streamed]:
-    """A call that is up."""
-    made = await idle_call(platform, customer, caller)
-    yield made
-    await made.leave()
 
 
 async def start(streamed: Streamed, name: str, *options: str) -> asyncio.subprocess.Process:

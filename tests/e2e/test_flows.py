@@ -1,6 +1,6 @@
 """Flows that go round and branch, and those that would never end.
 
-The issue: "actions `answer, play, talk, sleep, digits_receive, branch, goto, condition_variable,
+What must hold: "actions `answer, play, talk, sleep, digits_receive, branch, goto, condition_variable,
 variable_set, stop, hangup`; `${variables}`; … counters and limits against runaway loops".
 """
 

@@ -1,6 +1,6 @@
 """The ends of answered calls: from the caller, from the flow, through the API; each is told truly.
 
-The issue: "hangup from either side".
+What must hold: "hangup from either side".
 """
 
 import asyncio

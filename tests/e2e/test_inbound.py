@@ -1,6 +1,6 @@
 """A call from outside runs the flow of the number that it was made to, and the caller hears it.
 
-The issue: "one phone call that is really placed over SIP, really answered by Asterisk behind stateless
+What must hold: "one phone call that is really placed over SIP, really answered by Asterisk behind stateless
 Kamailio and RTPEngine, steered by a flow, heard, and accounted for".
 """
 

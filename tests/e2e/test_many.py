@@ -1,6 +1,6 @@
 """Many calls at once: each its own, and spread over the whole farm.
 
-The issue: "100 calls spread over both Asterisks".
+What must hold: "100 calls spread over both Asterisks".
 """
 
 import asyncio

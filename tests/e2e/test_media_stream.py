@@ -1,6 +1,6 @@
 """The audio of a call in an application's hands, through the real switches.
 
-The issue: "An application opens a WebSocket and has the call's audio, both ways, in the framing that it prefers."
+"An application opens a WebSocket and has the call's audio, both ways, in the framing that it prefers."
 """
 
 import asyncio
@@ -8,14 +8,13 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from deploy.lab.lab import Lab
-from tests.e2e.streams import Streamed, both_hear, idle_call, settle
+from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle
 from tests.support.media_client import rtp_numbers
 from tests.support.phone_audio import RATE, Samples, Tone, decode_ulaw, level, sine
 from tests.support.phone_sipp import Caller
@@ -30,29 +29,6 @@ FRAMINGS = [
     ("audiosocket", 16_000),
 ]
 FROM_CALLER, FROM_APPLICATION = 1000, 700
-
-
-Leaving = Callable[[Streamed], Streamed]
-
-
-@pytest.fixture
-async def leaving() -> AsyncIterator[Leaving]:
-    """Ends calls after the test; nothing of any stream is left in Asterisk then."""
-    calls: list[Streamed] = []
-
-    def keep(made: Streamed) -> Streamed:
-        calls.append(made)
-        return made
-
-    yield keep
-    for each in calls:
-        await each.leave()
-
-
-@pytest.fixture
-async def streamed(platform: Lab, customer: Customer, caller: Caller, leaving: Leaving) -> Streamed:
-    """A call that is up."""
-    return leaving(await idle_call(platform, customer, caller))
 
 
 def frequencies(heard: list[Tone]) -> list[int]:
@@ -125,7 +101,7 @@ async def test_ulaw_comes_through_unchanged(streamed: Streamed) -> None:
 async def test_no_click_and_no_gap(streamed: Streamed, capsys: pytest.CaptureFixture[str]) -> None:
     """Continuity by phase, both ways: a sample that is lost, doubled or inserted turns it, at these frequencies.
 
-    EVERCALL_LONG_STREAM_SECONDS=300 makes it the five minutes of the issue.
+    EVERCALL_LONG_STREAM_SECONDS=300 makes it five minutes.
 
     Asterisk's snoop begins with nothing in hand. Where the far end sends a packet later than ever before (this
     phone is a program on a busy machine), it puts in a frame of silence and has one more in hand from then on.

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,35 +12,14 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from deploy.lab.lab import Lab
 from deploy.lab.plan import Process
-from tests.e2e.streams import Streamed, both_hear, idle_call, settle
+from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle
 from tests.support.outage import outage
 from tests.support.phone_audio import sine
 from tests.support.phone_sipp import Caller
 from tests.support.rest import Customer, action
 
-Leaving = Callable[[Streamed], Streamed]
 APPLICATION_HOST, APPLICATION_PORT = 201, 18_000
 ABNORMAL = 1006
-
-
-@pytest.fixture
-async def leaving() -> AsyncIterator[Leaving]:
-    """Ends calls after the test; nothing of any stream is left in Asterisk then."""
-    calls: list[Streamed] = []
-
-    def keep(made: Streamed) -> Streamed:
-        calls.append(made)
-        return made
-
-    yield keep
-    for each in calls:
-        await each.leave()
-
-
-@pytest.fixture
-async def streamed(platform: Lab, customer: Customer, caller: Caller, leaving: Leaving) -> Streamed:
-    """A call that is up."""
-    return leaving(await idle_call(platform, customer, caller))
 
 
 async def numbers(process: Process) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Calls that are placed through the API: to a phone that rings, answers, refuses, or does neither.
 
-The issue: "outbound call through the API"; "busy, no answer, cancel and failure give their hangup
+What must hold: "outbound call through the API"; "busy, no answer, cancel and failure give their hangup
 reasons".
 """
 

@@ -1,6 +1,6 @@
 """Calls with a softphone that does all of SIP and RTP by itself: baresip.
 
-The issue: "with a SIP client that we did not write (SIPp or baresip) through Kamailio".
+What must hold: "with a SIP client that we did not write (SIPp or baresip) through Kamailio".
 """
 
 from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """The control plane may die at any time.
 
-The issue: "With calls up and flows in progress, `kill -9` of each of call_manager, flow_manager,
+What must hold: "With calls up and flows in progress, `kill -9` of each of call_manager, flow_manager,
 asterisk_proxy, RabbitMQ, PostgreSQL and api_manager, one at a time, then restarted: no call drops, digits
 typed and hangups made meanwhile are accounted for, flows go on, no call row stays behind as live. Two
 call_managers run; one is killed: its calls go on in the other."
