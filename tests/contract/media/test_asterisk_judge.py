@@ -1,12 +1,14 @@
-"""Asterisk as the judge: its external media channels talk with the library's framings.
+"""Asterisk as the judge: its external media channels and `AudioSocket()` talk with the library's framings.
 
-Two channels in one bridge, one of them RTP, the other AudioSocket or RTP too; both far ends are ours. What one
-says the other must hear. Asterisk is always who connects, so the library plays the side that listens.
+Two channels in one bridge, one of them RTP, the other AudioSocket or RTP too; both far ends are ours. Or one RTP
+channel, whose sound its application `AudioSocket()` carries. What one end says the other must hear. Asterisk has
+no AudioSocket that listens: it is always who connects, so the library plays the side that listens.
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,14 +18,15 @@ import numpy as np
 import pytest
 
 from deploy.lab.lab import Lab
+from deploy.lab.launch import run_inside
 from deploy.lab.network import ARI_PORT
 from deploy.lab.plan import ARI_APPLICATION, ARI_USERNAME, Kind
 from evercall.media.audiosocket import AudioSocketFraming
 from evercall.media.encapsulation import open_framing
-from evercall.media.framing import Audio, Fault, Framing, HangUp, Identity, Received
+from evercall.media.framing import Audio, Digit, Fault, Framing, HangUp, Identity, Received
 from tests.support.phone_audio import RATE, Samples, Tone, decode_ulaw, encode_ulaw, sine, tones
 
-MODULES = ("res_audiosocket.so", "chan_audiosocket.so")
+MODULES = ("res_audiosocket.so", "chan_audiosocket.so", "app_audiosocket.so")
 OURS = 220
 SEED = 0x1234_5678_9ABC_DEF0_1234
 
@@ -53,7 +56,16 @@ class Switch:
             **query,
         )
         self.made.append(f"/channels/{name}")
+        await self.in_stasis(name)
         return made
+
+    async def in_stasis(self, channel: str) -> None:
+        """The channel has come to where it may be told what to do: a moment after it was made."""
+        for _ in range(40):
+            if (await self.client.post(f"/channels/{channel}/answer")).is_success:
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("the channel did not come to Stasis")
 
     async def bridge(self, *channels: str) -> None:
         """All of them hear each other."""
@@ -166,6 +178,8 @@ class AudioSocketServer:
     """Our end of an AudioSocket channel: Asterisk connects."""
 
     heard: Heard
+    server: asyncio.Server | None = None
+    address: str = ""
     writer: asyncio.StreamWriter | None = None
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -178,6 +192,14 @@ class AudioSocketServer:
         writer.close()
         self.ended.set()
 
+    async def hang_up(self) -> None:
+        assert self.writer is not None
+        self.writer.write(self.heard.framing.hang_up())
+
+    def close(self) -> None:
+        assert self.server is not None
+        self.server.close()
+
     async def say(self, audio: bytes) -> None:
         assert self.writer is not None
         size = self.heard.framing.format.frame_bytes
@@ -186,18 +208,35 @@ class AudioSocketServer:
             await asyncio.sleep(0.019)
 
 
+async def audiosocket_server(lab: Lab, rate: int) -> AudioSocketServer:
+    """It listens at its `address`."""
+    ours, host = (
+        AudioSocketServer(Heard(AudioSocketFraming(rate))),
+        lab.farm.network.address(9, OURS),
+    )
+    ours.server = await asyncio.start_server(ours.serve, host, 0)
+    ours.address = f"{host}:{ours.server.sockets[0].getsockname()[1]}"
+    return ours
+
+
+async def gone(switch: Switch, channel: str) -> None:
+    """Our hang-up has ended the channel."""
+    for _ in range(40):
+        if not await switch.has(channel):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("our hang-up did not end the channel")
+
+
 @pytest.mark.parametrize(("rate", "name"), [(8000, "slin"), (16_000, "slin16")])
 async def test_audiosocket_is_understood_both_ways(
     lab: Lab, switch: Switch, rate: int, name: str
 ) -> None:
-    ours = AudioSocketServer(Heard(AudioSocketFraming(rate)))
-    host = lab.farm.network.address(9, OURS)
-    server = await asyncio.start_server(ours.serve, host, 0)
-    port = server.sockets[0].getsockname()[1]
+    ours = await audiosocket_server(lab, rate)
     identity, channel = uuid4(), f"judge-{uuid4()}"
     await switch.external(
         channel,
-        f"{host}:{port}",
+        ours.address,
         format=name,
         encapsulation="audiosocket",
         transport="tcp",
@@ -211,6 +250,10 @@ async def test_audiosocket_is_understood_both_ways(
     await asyncio.gather(ours.say(said), peer.say(sine(1300, 1.0)))
     await asyncio.sleep(0.3)
 
+    await switch.ask("POST", f"/channels/{channel}/dtmf", dtmf="1#")
+    await asyncio.sleep(0.5)
+
+    assert ours.heard.only(Digit) == [Digit("1"), Digit("#")]
     assert ours.heard.only(Identity) == [Identity(UUID(str(identity)))]
     assert ours.heard.only(Fault) == []
     heard = np.frombuffer(ours.heard.audio, dtype="<i2").astype(np.int16)[:: rate // RATE]
@@ -220,26 +263,18 @@ async def test_audiosocket_is_understood_both_ways(
     assert from_ours.frequency == pytest.approx(700, abs=5)
     assert min(from_rtp.duration, from_ours.duration) > 0.85
 
-    assert ours.writer is not None
-    ours.writer.write(ours.heard.framing.hang_up())
-    for _ in range(40):
-        if not await switch.has(channel):
-            break
-        await asyncio.sleep(0.05)
-    assert not await switch.has(channel), "our hang-up did not end the channel"
+    await ours.hang_up()
+    await gone(switch, channel)
     close(peer)
-    server.close()
+    ours.close()
 
 
 async def test_the_end_of_the_channel_ends_the_connection(lab: Lab, switch: Switch) -> None:
-    ours = AudioSocketServer(Heard(AudioSocketFraming(8000)))
-    host = lab.farm.network.address(9, OURS)
-    server = await asyncio.start_server(ours.serve, host, 0)
-    port = server.sockets[0].getsockname()[1]
+    ours = await audiosocket_server(lab, 8000)
     channel = f"judge-{uuid4()}"
     await switch.external(
         channel,
-        f"{host}:{port}",
+        ours.address,
         format="slin",
         encapsulation="audiosocket",
         transport="tcp",
@@ -251,4 +286,54 @@ async def test_the_end_of_the_channel_ends_the_connection(lab: Lab, switch: Swit
     await asyncio.wait_for(ours.ended.wait(), 3.0)
     assert ours.heard.only(HangUp) == []
     assert ours.heard.only(Fault) == []
-    server.close()
+    ours.close()
+
+
+@pytest.fixture
+def dialplan(lab: Lab) -> Iterator[Callable[[str], str]]:
+    """A dialplan that runs an application, of the Asterisk that `switch` asks; the name of its context."""
+    process, context = lab.farm.of_kind(Kind.ASTERISK)[0], f"judge-{uuid4()}"
+
+    def command(text: str) -> None:
+        argv = ["asterisk", "-C", "/etc/asterisk/asterisk.conf", "-rx", text]
+        launch = run_inside(process, lab.farm, lab.paths, argv)
+        done = subprocess.run(
+            launch.argv, env=dict(launch.environment), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def add(application: str) -> str:
+        command(f"dialplan add extension 1,1,{application} into {context}")
+        return context
+
+    yield add
+    command(f"dialplan remove context {context}")
+
+
+async def test_its_application_is_understood_both_ways(
+    lab: Lab, switch: Switch, dialplan: Callable[[str], str]
+) -> None:
+    ours, identity = await audiosocket_server(lab, 8000), uuid4()
+    context = dialplan(f"AudioSocket({identity},{ours.address})")
+    peer, channel = await rtp_peer(lab, switch)
+    await switch.ask(
+        "POST", f"/channels/{channel}/continue", context=context, extension="1", priority="1"
+    )
+    await asyncio.wait_for(ours.connected.wait(), 3.0)
+
+    said = sine(700, 1.0).astype("<i2").tobytes()
+    await asyncio.gather(ours.say(said), peer.say(sine(1300, 1.0)))
+    await asyncio.sleep(0.3)
+
+    assert ours.heard.only(Identity) == [Identity(identity)]
+    assert ours.heard.only(Fault) == []
+    [from_rtp] = tones(np.frombuffer(ours.heard.audio, dtype="<i2").astype(np.int16))
+    assert from_rtp.frequency == pytest.approx(1300, abs=5)
+    [from_ours] = peer.tones()
+    assert from_ours.frequency == pytest.approx(700, abs=5)
+    assert min(from_rtp.duration, from_ours.duration) > 0.85
+
+    await ours.hang_up()
+    await gone(switch, channel)
+    close(peer)
+    ours.close()
