@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from deploy.lab.lab import Lab
-from deploy.lab.plan import Process
+from deploy.lab.plan import Kind, Process
 from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle
 from tests.support.outage import outage
 from tests.support.phone_audio import sine
@@ -149,6 +149,31 @@ async def test_streams_outlive_what_the_platform_remembers_with(
     await application.close()
     await streamed.switches.until_no_streams(within=6.0)
     assert (await streamed.customer.call(streamed.id))["status"] == "progressing"
+
+
+async def test_a_stream_ends_with_its_asterisk(
+    platform: Lab, customer: Customer, caller: Caller
+) -> None:
+    """The application hears nothing meanwhile; when the call is known to be lost, it is told so."""
+    call = await idle_call(platform, customer, caller)
+    application = await call.open()
+    await both_hear(call, application)
+    answered = call.sip.report("answered")
+    assert answered is not None
+    [victim] = [
+        process.name
+        for process in platform.farm.of_kind(Kind.ASTERISK)
+        if f"{process.address}:" in answered.header("Contact")
+    ]
+    async with outage(platform, victim):
+        await settle(1.0)
+        assert application.close_code is None, "nobody has said that the call is over"
+    assert (await application.tell("stop", 20.0))["reason"] == "call_ended"
+    assert await application.closed() == (1001, "call_ended")
+    assert (await call.refusal()).status == 409
+    assert (await customer.call(call.id))["hangup_reason"] == "lost"
+    await call.switches.until_no_streams()
+    await call.switches.close()
 
 
 async def test_a_flow_connects_and_connects_again(
