@@ -75,8 +75,9 @@ class Session:
 
     def play(self) -> None:
         """What is queued for the call, if anything is."""
-        if self.stream.is_playing and self._leg is not None:
-            self._inner.play(self._leg)
+        leg = self._leg
+        if leg is not None and not leg.is_ticking and self.stream.is_playing:
+            self._inner.play(leg)
 
     def disconnect(self) -> None:
         """No more of the leg."""
@@ -161,7 +162,8 @@ class Session:
             self._keeper.ended(self, StreamEnd.APPLICATION_CLOSED, tell_call=True)
 
     def _after(self) -> None:
-        self._flush()
+        if self.stream.outbox:
+            self._flush()
         if self.stream.ending is not None and not self.is_over:
             self._keeper.ended(self, self.stream.ending, tell_call=True)
 

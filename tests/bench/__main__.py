@@ -110,7 +110,7 @@ def _needed(processes: Iterable[Process], only: Sequence[str]) -> list[str]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute, coarser figures")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, coarser figures")
     parser.add_argument(
         "--only",
         type=_parts,

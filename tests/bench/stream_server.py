@@ -11,6 +11,7 @@ Says where it listens in a line of JSON and runs until its standard input ends.
 import asyncio
 import gc
 import os
+import socket
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +29,7 @@ from media_manager.domain.options import StreamLimits, StreamOptions
 from media_manager.domain.request import StreamRequest
 from media_manager.doors.handshake import Handshakes
 from media_manager.gateways.access import Credentials
-from media_manager.inner.leg import InnerSocket
+from media_manager.inner.leg import SOCKET_BYTES, InnerSocket
 from media_manager.registry import Registry
 from media_manager.session import Session
 
@@ -125,7 +126,10 @@ async def serve_echo() -> Listening:
     server = await ws_create_server(lambda _request: _EchoListener(), HOST, 0)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(_EchoDatagrams, (HOST, 0))
-    udp: int = transport.get_extra_info("sockname")[1]
+    opened = transport.get_extra_info("socket")
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+    udp: int = opened.getsockname()[1]
     return Listening(os.getpid(), server.sockets[0].getsockname()[1], udp)
 
 

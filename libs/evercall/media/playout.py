@@ -59,6 +59,8 @@ class Playout:
         """
         self.overflowed = 0
         """Bytes that did not fit."""
+        self.is_paused = False
+        """Whether `pressure` has told the sender to pause, and not yet to go on."""
         self._frame_bytes = audio_format.frame_bytes
         self._silence = audio_format.silence_byte
         self._limit = limit
@@ -69,7 +71,6 @@ class Playout:
         self._next_mark = _NO_MARK
         self._is_playing = False
         self._ticks_waited = 0
-        self._is_paused = False
 
     @property
     def queued(self) -> int:
@@ -131,11 +132,11 @@ class Playout:
         """What the sender should be told now: to pause at three quarters of the limit, to go on at a quarter.
         Each is said once."""
         queued = len(self._waiting)
-        if not self._is_paused and queued * 4 >= self._limit * 3:
-            self._is_paused = True
+        if not self.is_paused and queued * 4 >= self._limit * 3:
+            self.is_paused = True
             return Pressure.PAUSE
-        if self._is_paused and queued * 4 <= self._limit:
-            self._is_paused = False
+        if self.is_paused and queued * 4 <= self._limit:
+            self.is_paused = False
             return Pressure.RESUME
         return None
 

@@ -236,7 +236,8 @@ class Stream:
             return None
         if not self._playout.queued:
             self._release()
-        self._relieve()
+        if self._playout.is_paused:
+            self._relieve()
         self._counts.played += 1
         return self._sender.audio(data, _FRAME)
 

@@ -54,7 +54,17 @@ _SAME_SOURCE = 1.0
 class Leg:
     """One stream's end of its leg."""
 
-    __slots__ = ("address", "deliver", "idle", "key", "last", "stream", "told", "transit")
+    __slots__ = (
+        "address",
+        "deliver",
+        "idle",
+        "is_ticking",
+        "key",
+        "last",
+        "stream",
+        "told",
+        "transit",
+    )
 
     def __init__(
         self,
@@ -78,6 +88,8 @@ class Leg:
         self.deliver = deliver
         self.told = told
         self.idle = 0
+        self.is_ticking = False
+        """Whether it is with the ticker; asked for every message of an application."""
         self.last = 0.0
         """When the ticker last asked it."""
         self.transit = float("-inf")
@@ -121,12 +133,13 @@ class InnerSocket:
         """A leg is gone."""
         if self._legs.get(leg.key) is leg:
             del self._legs[leg.key]
-        self._pacer.remove(leg)
+        self._rest(leg)
 
     def play(self, leg: Leg) -> None:
         """The stream has something to say."""
-        if leg in self._pacer or self._legs.get(leg.key) is not leg:
+        if leg.is_ticking or self._legs.get(leg.key) is not leg:
             return
+        leg.is_ticking = True
         leg.idle = 0
         elapsed = int((self._loop.time() - leg.last) * 1000) // FRAME_MILLISECONDS
         leg.stream.skip(max(0, elapsed))
@@ -170,7 +183,11 @@ class InnerSocket:
         if outgoing.count:
             self.dropped += outgoing.send(self._descriptor)
         for leg in idle:
-            self._pacer.remove(leg)
+            self._rest(leg)
+
+    def _rest(self, leg: Leg) -> None:
+        leg.is_ticking = False
+        self._pacer.remove(leg)
 
     def _read(self) -> None:
         legs = self._legs
