@@ -15,6 +15,7 @@ from evercall.contracts.media import (
     StreamHandedOver,
 )
 from evercall.service.errors import (
+    InvalidRequest,
     NotFound,
     PlatformError,
     Unavailable,
@@ -106,10 +107,13 @@ class Registry:
         if request.resume is not None:
             here = self._own(options)
             if here is not None:
+                _check_same(here.options, options)
                 here.credentials, here.expires_at = credentials, expires_at
                 metrics.OPENED.labels(options.encapsulation, "resumed_here").inc()
                 return here
         session = await self.start(options, resume=request.resume is not None)
+        # One that came from elsewhere stays here: the application is told what is wrong, and may come again.
+        _check_same(session.options, options)
         session.credentials, session.expires_at = credentials, expires_at
         return session
 
@@ -135,7 +139,7 @@ class Registry:
             raise
 
     async def _begin(self, options: StreamOptions, leg: ExternalMediaLeg, resume: bool) -> Session:
-        seed = secrets.randbits(SEED_BITS)
+        seed, options = secrets.randbits(SEED_BITS), options.as_made(leg.media)
         stream = Stream(options, self._limits, seed, self._counts)
         session = Session(stream, self._inner, self, self._clock())
         self.sessions[options.id] = session
@@ -266,3 +270,20 @@ class Registry:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HANDOVERS):
                 await self._emptied.wait()
+
+
+def _check_same(made: StreamOptions, asked: StreamOptions) -> None:
+    """An application comes back for what it had: another format would turn what waits for it into noise, and
+    another direction would need another leg.
+
+    Raises:
+        InvalidRequest: it asks for something else.
+    """
+    for name in ("encapsulation", "rate", "direction"):
+        value = getattr(made, name)
+        if getattr(asked, name) != value:
+            raise InvalidRequest(
+                "invalid_request_parameter",
+                f"The stream was opened with {name}={value}: resume it with the same",
+                details={"field": name, "allowed": [str(value)]},
+            )

@@ -68,6 +68,7 @@ class LegsAtOnce:
             reference_id=options.call_id,
             status=MediaStatus.RUNNING,
             encapsulation=options.encapsulation,
+            rate=options.rate,
             direction_listen=options.listen,
             direction_speak=options.speak,
             tm_create=now,

@@ -40,6 +40,7 @@ class ExternalMedia(msgspec.Struct, frozen=True, kw_only=True):
     reference_id: UUID
     status: MediaStatus
     encapsulation: str
+    rate: int = 8000
     direction_listen: MediaDirection
     direction_speak: MediaDirection
     reason: str = ""
@@ -62,7 +63,8 @@ class ExternalMediaLeg(msgspec.Struct, frozen=True, kw_only=True):
 class ExternalMediaStart(Request[ExternalMediaLeg], frozen=True, kw_only=True):
     """Makes the leg of a stream, or with `resume` moves it to a new owner. To the shard of `call_id`.
 
-    Saying it twice is harmless. Answered when Asterisk has the leg.
+    Saying it twice is harmless. Answered when Asterisk has the leg. A stream that is there already keeps what it
+    was made with: the answer says what that is.
 
     Errors: `call_not_found`, `call_not_progressing`, `media_stream_limit_reached`, `media_stream_not_found`
     (`resume`, and there is no such stream any more), `asterisk_unavailable`.
@@ -82,6 +84,7 @@ class ExternalMediaStart(Request[ExternalMediaLeg], frozen=True, kw_only=True):
     boot: str
     host: str
     encapsulation: str = "rtp"
+    rate: int = 8000
     direction_listen: MediaDirection = MediaDirection.BOTH
     direction_speak: MediaDirection = MediaDirection.BOTH
     resume: bool = False

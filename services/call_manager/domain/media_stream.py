@@ -16,6 +16,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     boot: str
     host: str
     encapsulation: str
+    rate: int = 8000
     listen: MediaDirection
     speak: MediaDirection
     from_flow: bool

@@ -1,9 +1,9 @@
 """What a stream is, and its bounds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from evercall.contracts.media import MediaDirection
+from evercall.contracts.media import ExternalMedia, MediaDirection
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,16 @@ class StreamOptions:
     listen: MediaDirection = MediaDirection.BOTH
     speak: MediaDirection = MediaDirection.BOTH
     from_flow: bool = False
+
+    def as_made(self, media: ExternalMedia) -> "StreamOptions":
+        """Of a stream that goes on here: what it was made with counts."""
+        return replace(
+            self,
+            encapsulation=media.encapsulation,
+            rate=media.rate,
+            listen=media.direction_listen,
+            speak=media.direction_speak,
+        )
 
     @property
     def direction(self) -> str:

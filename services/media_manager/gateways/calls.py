@@ -52,6 +52,7 @@ class Calls:
             boot=self._boot,
             host=self._host,
             encapsulation=options.encapsulation,
+            rate=options.rate,
             direction_listen=options.listen,
             direction_speak=options.speak,
             resume=resume,

@@ -84,9 +84,9 @@ def command_refused(name: str, status: int, number: int = 1) -> CommandRefused:
     return CommandRefused(asterisk_id="call-1", key=key, status=status)
 
 
-def moved() -> ExternalMediaStart:
+def moved(**fields: Any) -> ExternalMediaStart:
     """Another process asks for the stream."""
-    return start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True)
+    return start(owner="m2", boot="b9", host="192.0.2.52:4000", resume=True, **fields)
 
 
 def leg_gone(suffix: str, stream: UUID = STREAM) -> MediaLegGone:
@@ -284,6 +284,16 @@ def test_a_new_owner_gets_another_channel_in_the_same_bridge() -> None:
     assert (answer.rtp_port, answer.previous_owner) == (7002, "m1")
     assert told(stage) == ["POST bridges/<stream>/addChannel"]
     assert [event for event, _ in stage.media_events] == ["started"]
+
+
+def test_a_stream_that_moves_stays_what_it_was() -> None:
+    stage = progressing()
+    stage.hear(start(encapsulation="sln", rate=16_000, direction_speak=MediaDirection.NONE))
+    stage.hear(leg("snoop"), leg("1", port=7000))
+    stage.hear(moved(encapsulation="rtp", rate=8000), leg("2", port=7002))
+    media = stage.late_replies[-1].media
+    assert (media.encapsulation, media.rate) == ("sln", 16_000)
+    assert (media.direction_listen, media.direction_speak) == ("both", "")
 
 
 def test_a_refusal_for_a_channel_that_was_replaced_is_not_heard() -> None:

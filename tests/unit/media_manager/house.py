@@ -42,6 +42,8 @@ class Legs:
     error: PlatformError | None = None
     previous: str = ""
     handed: StreamHandedOver | PlatformError | None = None
+    made: dict[UUID, ExternalMedia] = field(default_factory=dict)
+    """Streams that are there already."""
     started: list[tuple[UUID, bool]] = field(default_factory=list)
     stopped: list[tuple[UUID, str]] = field(default_factory=list)
 
@@ -51,7 +53,7 @@ class Legs:
         if self.error is not None:
             raise self.error
         return ExternalMediaLeg(
-            media=media(options.id, MediaStatus.RUNNING),
+            media=self.made.get(options.id) or made(options),
             rtp_address="127.0.0.1",
             rtp_port=9 + len(self.started),
             previous_owner=self.previous,
@@ -117,6 +119,20 @@ def media(identifier: UUID, status: MediaStatus, reason: str = "") -> ExternalMe
     )
 
 
+def made(options: StreamOptions) -> ExternalMedia:
+    return msgspec.structs.replace(
+        media(options.id, MediaStatus.RUNNING),
+        encapsulation=options.encapsulation,
+        rate=options.rate,
+        direction_listen=options.listen,
+        direction_speak=options.speak,
+    )
+
+
+def asked_for(resume: UUID | None) -> StreamRequest:
+    return StreamRequest(CALL, "sln", 8000, MediaDirection.BOTH, MediaDirection.BOTH, resume)
+
+
 @dataclass
 class House:
     """One process."""
@@ -130,9 +146,7 @@ class House:
     clock: list[float]
 
     async def open(self, resume: UUID | None = None) -> tuple[Session, Paper]:
-        both = MediaDirection.BOTH
-        request = StreamRequest(CALL, "sln", 8000, both, both, resume)
-        session = await self.registry.open(request, CUSTOMER, CREDENTIALS, None)
+        session = await self.registry.open(asked_for(resume), CUSTOMER, CREDENTIALS, None)
         link = Paper()
         session.attach(link, resumed=resume is not None)
         return session, link

@@ -1,17 +1,32 @@
 """How streams begin, come back, move away and end in one process."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from evercall.contracts.media import MediaDirection, MediaStatus, StreamHandedOver
-from evercall.service.errors import Conflict, NotFound, PlatformError, Unauthorized, Unavailable
+from evercall.service.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PlatformError,
+    Unauthorized,
+    Unavailable,
+)
 from media_manager.caretaker import CHECK_ACCESS, SILENCE
 from media_manager.domain.closing import StreamEnd
-from media_manager.domain.request import StreamRequest
-from tests.unit.media_manager.house import ALWAYS, CALL, CREDENTIALS, House, media
+from tests.unit.media_manager.house import (
+    ALWAYS,
+    CREDENTIALS,
+    CUSTOMER,
+    House,
+    asked_for,
+    media,
+)
 
 
 async def test_a_stream_begins_when_its_leg_is_up(house: House) -> None:
@@ -75,10 +90,44 @@ async def test_the_later_connection_has_the_stream(house: House) -> None:
 
 async def test_another_customers_stream_is_not_there(house: House) -> None:
     session, _ = await house.open()
-    both = MediaDirection.BOTH
-    request = StreamRequest(CALL, "sln", 8000, both, both, session.options.id)
+    request = asked_for(resume=session.options.id)
     with pytest.raises(NotFound):
         await house.registry.open(request, UUID(int=99), CREDENTIALS, None)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize(
+    ("field", "was", "asked"),
+    [
+        ("encapsulation", "sln", {"encapsulation": "audiosocket"}),
+        ("rate", "8000", {"rate": 16_000}),
+        ("direction", "both", {"speak": MediaDirection.NONE}),
+    ],
+)
+async def test_a_stream_is_resumed_as_it_was_opened(
+    house: House, field: str, was: str, asked: dict[str, Any], elsewhere: bool
+) -> None:
+    """Who asks for something else is told what it was, and has lost nothing by it."""
+    identifier = UUID(int=50)
+    if elsewhere:
+        house.legs.made[identifier] = media(identifier, MediaStatus.RUNNING)
+        house.legs.previous = "m2"
+        house.legs.handed = StreamHandedOver(kept=[b"\xff" * 160] * 3)
+    else:
+        session, link = await house.open()
+        identifier = session.options.id
+        session.link_lost(link, 1006, house.clock[0])
+    request = replace(asked_for(resume=identifier), **asked)
+    with pytest.raises(InvalidRequest) as refused:
+        await house.registry.open(request, CUSTOMER, CREDENTIALS, None)
+    assert refused.value.details == {"field": field, "allowed": [was]}
+
+    _, back = await house.open(resume=identifier)
+    assert back.told[0]["resumed"] is True
+    assert (back.told[0]["encapsulation"], back.told[0]["rate"]) == ("sln", 8000)
+    assert back.told[0]["missed_ms"] == (60 if elsewhere else 0)
+    await house.settle()
+    assert house.legs.stopped == []
 
 
 async def test_a_stream_of_another_process_brings_what_was_kept(house: House) -> None:
