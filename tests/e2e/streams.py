@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from deploy.lab.lab import Lab
 from tests.support.media_client import Application, Refusal
+from tests.support.phone_audio import RATE, Samples
 from tests.support.phone_sipp import Caller, SippCall
 from tests.support.rest import Customer, action
 from tests.support.switches import Switches
@@ -85,3 +88,18 @@ async def both_hear(streamed: Streamed, application: Application, within: float 
 async def settle(seconds: float = 0.3) -> None:
     """What is on its way arrives."""
     await asyncio.sleep(seconds)
+
+
+def whole_pieces(samples: Samples, frequency: float) -> list[float]:
+    """How many seconds a tone goes on without a turn of its phase, between the places where it is broken."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 1000)
+    tone = samples[loud[0] : loud[-1] + 1].astype(np.float64)
+    carrier = np.exp(-2j * np.pi * frequency * np.arange(len(tone)) / RATE)
+    frames = (tone * carrier)[: len(tone) // 160 * 160].reshape(-1, 160).mean(axis=1)
+    weak = np.abs(frames) < 0.95 * np.median(np.abs(frames))
+    # A frame in which the tone is broken is weak; its neighbours may hold a part of the break.
+    pieces = [piece for piece in np.split(frames, np.flatnonzero(weak)) if len(piece) > 3]
+    for piece in pieces:
+        steps = np.abs(np.angle(piece[2:-1] / piece[1:-2]))
+        assert steps.max(initial=0) < 0.05, f"the phase turns by {steps.max():.2f}"
+    return [len(piece) * 160 / RATE for piece in pieces]

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from deploy.lab.lab import Lab
-from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle
+from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle, whole_pieces
 from tests.support.media_client import rtp_numbers
 from tests.support.phone_audio import RATE, Samples, Tone, decode_ulaw, level, sine
 from tests.support.phone_sipp import Caller
@@ -115,8 +115,8 @@ async def test_no_click_and_no_gap(streamed: Streamed, capsys: pytest.CaptureFix
     await application.say(sine(707, seconds), pace=0.9)
     await settle(max(0.0, begun + seconds + 0.3 - time.monotonic()))
 
-    pieces = _whole_pieces(application.audio(), 1013)
-    told = _whole_pieces(streamed.sip.media.recording.samples(), 707)
+    pieces = whole_pieces(application.audio(), 1013)
+    told = whole_pieces(streamed.sip.media.recording.samples(), 707)
     with capsys.disabled():
         print(  # noqa: T201
             f"\n  continuity of {seconds:.0f} s: silence put in at {len(pieces) - 1} places towards the"
@@ -125,21 +125,6 @@ async def test_no_click_and_no_gap(streamed: Streamed, capsys: pytest.CaptureFix
     for whole in (pieces, told):
         assert len(whole) <= 6
         assert sum(whole) > seconds - 0.05 * len(whole)
-
-
-def _whole_pieces(samples: Samples, frequency: float) -> list[float]:
-    """How many seconds a tone goes on without a turn of its phase, between the places where it is broken."""
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 1000)
-    tone = samples[loud[0] : loud[-1] + 1].astype(np.float64)
-    carrier = np.exp(-2j * np.pi * frequency * np.arange(len(tone)) / RATE)
-    frames = (tone * carrier)[: len(tone) // 160 * 160].reshape(-1, 160).mean(axis=1)
-    weak = np.abs(frames) < 0.95 * np.median(np.abs(frames))
-    # A frame in which the tone is broken is weak; its neighbours may hold a part of the break.
-    pieces = [piece for piece in np.split(frames, np.flatnonzero(weak)) if len(piece) > 3]
-    for piece in pieces:
-        steps = np.abs(np.angle(piece[2:-1] / piece[1:-2]))
-        assert steps.max(initial=0) < 0.05, f"the phase turns by {steps.max():.2f}"
-    return [len(piece) * 160 / RATE for piece in pieces]
 
 
 async def test_latency_is_printed(streamed: Streamed, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,7 +279,7 @@ async def test_packets_out_of_order_are_put_in_order(streamed: Streamed) -> None
     await settle(2.5)
     [told] = streamed.sip.media.recording.tones()
     assert told.duration == pytest.approx(2.0, abs=0.1)
-    [piece] = _whole_pieces(streamed.sip.media.recording.samples(), FROM_APPLICATION)
+    [piece] = whole_pieces(streamed.sip.media.recording.samples(), FROM_APPLICATION)
     assert piece > 1.8
 
 

@@ -29,6 +29,8 @@ _SILENCE = TELEPHONE.silence
 _PLAIN = b"\x80"
 _MOST_FILLED = 10
 """A gap of more than so many packets is no loss but a pause: nothing is filled in."""
+_PLENTY = 10 * _FRAME
+"""Bytes. Where 200 ms of audio wait, the application has sent them before their time: live speech never does."""
 _EVERY = 1.0
 """Seconds between two reports of the same kind."""
 
@@ -240,6 +242,12 @@ class Stream:
             self._relieve()
         self._counts.played += 1
         return self._sender.audio(data, _FRAME)
+
+    def take_ahead(self, already: int) -> bytes | None:
+        """A packet before its time, after so many `already`; None where the application may speak live, and for
+        the last one, which more audio may still make whole."""
+        least = _FRAME if already else _PLENTY
+        return self.take() if self._playout.queued > least else None
 
     def skip(self, frames: int) -> None:
         """So many frames of time passed in which nothing was taken."""

@@ -26,6 +26,11 @@ SOCKET_BYTES = 4 * 1024 * 1024
 IDLE_TICKS = 50
 """A stream that has had nothing to say for a second leaves the ticker, and costs nothing until it speaks."""
 
+LEAD = 2
+"""Frames that are sent before their time where there is plenty. Asterisk's snoop keeps what it has not played yet,
+and has nothing in hand at first: a packet that comes later than all before it would be a frame of silence in the
+middle of a prompt (so it was in each of three, with a process that stood still for 30 ms)."""
+
 BATCHES = 8
 """Read in one go at most, because the ticker must not wait: when packets come faster than they can be forwarded,
 reading until nothing is left never ends. So many take 20 to 40 ms, which the pacer makes up for; with fewer, what
@@ -56,6 +61,7 @@ class Leg:
 
     __slots__ = (
         "address",
+        "ahead",
         "deliver",
         "idle",
         "is_ticking",
@@ -87,6 +93,8 @@ class Leg:
         self.key = address_key(self.address)
         self.deliver = deliver
         self.told = told
+        self.ahead = 0
+        """Frames that were sent for time that has not come yet."""
         self.idle = 0
         self.is_ticking = False
         """Whether it is with the ticker; asked for every message of an application."""
@@ -159,31 +167,44 @@ class InnerSocket:
         expected = self._pacer.next_at()
         if now < expected:
             return
-        outgoing, idle = self._outgoing, []
+        idle = []
         for due in self._pacer.due(now):
             LATENESS.observe(now - expected)
             for leg in due.streams:
-                stream = leg.stream
                 leg.last = now
-                if due.skipped:
-                    stream.skip(due.skipped)
-                for _ in range(due.frames):
-                    packet = stream.take()
-                    if packet is None:
-                        leg.idle += 1
-                        continue
-                    leg.idle = 0
-                    outgoing.put(packet, leg.address)
-                    if outgoing.count == MOST:
-                        self.dropped += outgoing.send(self._descriptor)
-                if stream.outbox:
-                    leg.told()
+                self._send(leg, due.frames, due.skipped)
                 if leg.idle >= IDLE_TICKS:
                     idle.append(leg)
-        if outgoing.count:
-            self.dropped += outgoing.send(self._descriptor)
+        if self._outgoing.count:
+            self.dropped += self._outgoing.send(self._descriptor)
         for leg in idle:
             self._rest(leg)
+
+    def _send(self, leg: Leg, frames: int, skipped: int) -> None:
+        """What `frames` ticks want, after `skipped` ones that are lost, and a little of what comes next."""
+        stream = leg.stream
+        if leg.ahead:
+            frames, skipped = _without(leg, frames, skipped)
+        if skipped:
+            stream.skip(skipped)
+        for _ in range(frames):
+            packet = stream.take()
+            if packet is None:
+                leg.idle += 1
+                continue
+            leg.idle = 0
+            self._put(packet, leg)
+        while leg.ahead < LEAD and (packet := stream.take_ahead(leg.ahead)) is not None:
+            leg.ahead += 1
+            self._put(packet, leg)
+        if stream.outbox:
+            leg.told()
+
+    def _put(self, packet: bytes, leg: Leg) -> None:
+        outgoing = self._outgoing
+        outgoing.put(packet, leg.address)
+        if outgoing.count == MOST:
+            self.dropped += outgoing.send(self._descriptor)
 
     def _rest(self, leg: Leg) -> None:
         leg.is_ticking = False
@@ -216,3 +237,11 @@ class InnerSocket:
         """No more legs."""
         self._loop.remove_reader(self._descriptor)
         self._socket.close()
+
+
+def _without(leg: Leg, frames: int, skipped: int) -> tuple[int, int]:
+    """What is left to be sent and skipped when the frames that were sent before their time are counted."""
+    lost = max(0, skipped - leg.ahead)
+    owed = max(0, frames + skipped - leg.ahead) - lost
+    leg.ahead = max(0, leg.ahead - frames - skipped)
+    return owed, lost
