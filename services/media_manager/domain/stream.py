@@ -45,6 +45,8 @@ class Stream:
         self.options = options
         self.outbox: list[bytes] = []
         self.ending: StreamEnd | None = None
+        self.has_plenty = False
+        """Whether more waits than an application would have that speaks live; as of the last `take`."""
         self._limits = limits
         self._counts = counts
         self._framing = open_framing(options.encapsulation, options.rate, seed=seed)
@@ -236,7 +238,9 @@ class Stream:
             self._sender.skip(_FRAME)
             self._release()
             return None
-        if not self._playout.queued:
+        queued = self._playout.queued
+        self.has_plenty = queued > _PLENTY
+        if not queued:
             self._release()
         if self._playout.is_paused:
             self._relieve()
@@ -244,7 +248,7 @@ class Stream:
         return self._sender.audio(data, _FRAME)
 
     def take_ahead(self, already: int) -> bytes | None:
-        """A packet before its time, after so many `already`; None where the application may speak live, and for
+        """A packet before its time, after so many `already`; None where there is not plenty to begin with, and for
         the last one, which more audio may still make whole."""
         least = _FRAME if already else _PLENTY
         return self.take() if self._playout.queued > least else None

@@ -167,44 +167,43 @@ class InnerSocket:
         expected = self._pacer.next_at()
         if now < expected:
             return
-        idle = []
+        outgoing, idle = self._outgoing, []
         for due in self._pacer.due(now):
             LATENESS.observe(now - expected)
             for leg in due.streams:
+                stream, frames, skipped = leg.stream, due.frames, due.skipped
                 leg.last = now
-                self._send(leg, due.frames, due.skipped)
+                if leg.ahead:
+                    frames, skipped = _without_sent(leg, frames, skipped)
+                if skipped:
+                    stream.skip(skipped)
+                for _ in range(frames):
+                    packet = stream.take()
+                    if packet is None:
+                        leg.idle += 1
+                        continue
+                    leg.idle = 0
+                    outgoing.put(packet, leg.address)
+                    if outgoing.count == MOST:
+                        self.dropped += outgoing.send(self._descriptor)
+                if stream.has_plenty or leg.ahead:
+                    self._send_ahead(leg)
+                if stream.outbox:
+                    leg.told()
                 if leg.idle >= IDLE_TICKS:
                     idle.append(leg)
-        if self._outgoing.count:
-            self.dropped += self._outgoing.send(self._descriptor)
+        if outgoing.count:
+            self.dropped += outgoing.send(self._descriptor)
         for leg in idle:
             self._rest(leg)
 
-    def _send(self, leg: Leg, frames: int, skipped: int) -> None:
-        """What `frames` ticks want, after `skipped` ones that are lost, and a little of what comes next."""
-        stream = leg.stream
-        if leg.ahead:
-            frames, skipped = _without(leg, frames, skipped)
-        if skipped:
-            stream.skip(skipped)
-        for _ in range(frames):
-            packet = stream.take()
-            if packet is None:
-                leg.idle += 1
-                continue
-            leg.idle = 0
-            self._put(packet, leg)
-        while leg.ahead < LEAD and (packet := stream.take_ahead(leg.ahead)) is not None:
-            leg.ahead += 1
-            self._put(packet, leg)
-        if stream.outbox:
-            leg.told()
-
-    def _put(self, packet: bytes, leg: Leg) -> None:
+    def _send_ahead(self, leg: Leg) -> None:
         outgoing = self._outgoing
-        outgoing.put(packet, leg.address)
-        if outgoing.count == MOST:
-            self.dropped += outgoing.send(self._descriptor)
+        while leg.ahead < LEAD and (packet := leg.stream.take_ahead(leg.ahead)) is not None:
+            leg.ahead += 1
+            outgoing.put(packet, leg.address)
+            if outgoing.count == MOST:
+                self.dropped += outgoing.send(self._descriptor)
 
     def _rest(self, leg: Leg) -> None:
         leg.is_ticking = False
@@ -239,7 +238,7 @@ class InnerSocket:
         self._socket.close()
 
 
-def _without(leg: Leg, frames: int, skipped: int) -> tuple[int, int]:
+def _without_sent(leg: Leg, frames: int, skipped: int) -> tuple[int, int]:
     """What is left to be sent and skipped when the frames that were sent before their time are counted."""
     lost = max(0, skipped - leg.ahead)
     owed = max(0, frames + skipped - leg.ahead) - lost
