@@ -101,5 +101,8 @@ def whole_pieces(samples: Samples, frequency: float) -> list[float]:
     pieces = [piece for piece in np.split(frames, np.flatnonzero(weak)) if len(piece) > 3]
     for piece in pieces:
         steps = np.abs(np.angle(piece[2:-1] / piece[1:-2]))
-        assert steps.max(initial=0) < 0.05, f"the phase turns by {steps.max():.2f}"
+        assert steps.max(initial=0) < 0.05, (
+            f"the phase turns by {steps.max():.2f} in frame {steps.argmax()} of {len(piece)},"
+            f" the pieces being {[len(each) for each in pieces]}"
+        )
     return [len(piece) * 160 / RATE for piece in pieces]

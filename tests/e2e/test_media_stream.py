@@ -377,8 +377,8 @@ async def test_an_application_that_was_cut_off_comes_back(streamed: Streamed) ->
     await asyncio.sleep(3.5)
     heard = application.tones()[0].duration + sum(tone.duration for tone in back.tones())
     assert heard > 5.7
-    told = streamed.sip.media.recording.tones()
-    assert sum(tone.duration for tone in told) == pytest.approx(4.0, abs=0.1)
+    [told] = streamed.sip.media.recording.tones()
+    assert told.duration == pytest.approx(4.0, abs=0.1)
     await back.close()
     await streamed.switches.until_no_streams()
 
