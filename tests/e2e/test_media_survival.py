@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from deploy.lab.lab import Lab
 from deploy.lab.plan import Kind, Process
-from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle, whole_pieces
+from tests.e2e.streams import Leaving, Streamed, both_hear, idle_call, settle
 from tests.support.outage import outage
 from tests.support.phone_audio import sine
 from tests.support.phone_sipp import Caller
@@ -113,23 +112,6 @@ async def _owner(lab: Lab) -> Process:
         if (await numbers(process)).get("evercall_media_manager_streams", 0) > 0:
             return process
     raise AssertionError("no process has a stream")
-
-
-async def test_a_moment_without_a_processor_is_not_heard(streamed: Streamed) -> None:
-    """The process stands still for 30 ms, again and again, while a prompt is played."""
-    application = await streamed.open(encapsulation="sln")
-    await application.socket.send(sine(700, 4.0).astype("<i2").tobytes())
-    owner = await _owner(streamed.lab)
-    pid = streamed.lab.pids(owner.name)[0]
-    await settle(0.5)
-    for _ in range(10):
-        os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(0.03)
-        os.kill(pid, signal.SIGCONT)
-        await asyncio.sleep(0.25)
-    await settle(2.0)
-    [whole] = whole_pieces(streamed.sip.media.recording.samples(), 700)
-    assert whole > 3.95
 
 
 async def test_streams_outlive_call_manager(streamed: Streamed) -> None:

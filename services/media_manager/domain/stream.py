@@ -29,8 +29,6 @@ _SILENCE = TELEPHONE.silence
 _PLAIN = b"\x80"
 _MOST_FILLED = 10
 """A gap of more than so many packets is no loss but a pause: nothing is filled in."""
-_PLENTY = 10 * _FRAME
-"""Bytes. Where 200 ms of audio wait, the application has sent them before their time: live speech never does."""
 _EVERY = 1.0
 """Seconds between two reports of the same kind."""
 
@@ -45,8 +43,6 @@ class Stream:
         self.options = options
         self.outbox: list[bytes] = []
         self.ending: StreamEnd | None = None
-        self.has_plenty = False
-        """Whether more waits than an application would have that speaks live; as of the last `take`."""
         self._limits = limits
         self._counts = counts
         self._framing = open_framing(options.encapsulation, options.rate, seed=seed)
@@ -238,20 +234,12 @@ class Stream:
             self._sender.skip(_FRAME)
             self._release()
             return None
-        queued = self._playout.queued
-        self.has_plenty = queued > _PLENTY
-        if not queued:
+        if not self._playout.queued:
             self._release()
         if self._playout.is_paused:
             self._relieve()
         self._counts.played += 1
         return self._sender.audio(data, _FRAME)
-
-    def take_ahead(self, already: int) -> bytes | None:
-        """A packet before its time, after so many `already`; None where there is not plenty to begin with, and for
-        the last one, which more audio may still make whole."""
-        least = _FRAME if already else _PLENTY
-        return self.take() if self._playout.queued > least else None
 
     def skip(self, frames: int) -> None:
         """So many frames of time passed in which nothing was taken."""

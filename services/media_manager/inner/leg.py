@@ -26,11 +26,6 @@ SOCKET_BYTES = 4 * 1024 * 1024
 IDLE_TICKS = 50
 """A stream that has had nothing to say for a second leaves the ticker, and costs nothing until it speaks."""
 
-LEAD = 2
-"""Frames that are sent before their time where there is plenty. Asterisk's snoop keeps what it has not played yet,
-and has nothing in hand at first: a packet that comes later than all before it would be a frame of silence in the
-middle of a prompt (so it was in each of three, with a process that stood still for 30 ms)."""
-
 BATCHES = 8
 """Read in one go at most, because the ticker must not wait: when packets come faster than they can be forwarded,
 reading until nothing is left never ends. So many take 20 to 40 ms, which the pacer makes up for; with fewer, what
@@ -61,7 +56,6 @@ class Leg:
 
     __slots__ = (
         "address",
-        "ahead",
         "deliver",
         "idle",
         "is_ticking",
@@ -93,8 +87,6 @@ class Leg:
         self.key = address_key(self.address)
         self.deliver = deliver
         self.told = told
-        self.ahead = 0
-        """Frames that were sent for time that has not come yet."""
         self.idle = 0
         self.is_ticking = False
         """Whether it is with the ticker; asked for every message of an application."""
@@ -167,18 +159,15 @@ class InnerSocket:
         expected = self._pacer.next_at()
         if now < expected:
             return
-        # All in one place: two calls more for each stream cost 6 % of a core that is full (measured).
         outgoing, idle = self._outgoing, []
         for due in self._pacer.due(now):
             LATENESS.observe(now - expected)
             for leg in due.streams:
-                stream, frames, skipped = leg.stream, due.frames, due.skipped
+                stream = leg.stream
                 leg.last = now
-                if leg.ahead:
-                    frames, skipped = _without_sent(leg, frames, skipped)
-                if skipped:
-                    stream.skip(skipped)
-                for _ in range(frames):
+                if due.skipped:
+                    stream.skip(due.skipped)
+                for _ in range(due.frames):
                     packet = stream.take()
                     if packet is None:
                         leg.idle += 1
@@ -187,8 +176,6 @@ class InnerSocket:
                     outgoing.put(packet, leg.address)
                     if outgoing.count == MOST:
                         self.dropped += outgoing.send(self._descriptor)
-                if stream.has_plenty or leg.ahead:
-                    self._send_ahead(leg)
                 if stream.outbox:
                     leg.told()
                 if leg.idle >= IDLE_TICKS:
@@ -197,14 +184,6 @@ class InnerSocket:
             self.dropped += outgoing.send(self._descriptor)
         for leg in idle:
             self._rest(leg)
-
-    def _send_ahead(self, leg: Leg) -> None:
-        outgoing = self._outgoing
-        while leg.ahead < LEAD and (packet := leg.stream.take_ahead(leg.ahead)) is not None:
-            leg.ahead += 1
-            outgoing.put(packet, leg.address)
-            if outgoing.count == MOST:
-                self.dropped += outgoing.send(self._descriptor)
 
     def _rest(self, leg: Leg) -> None:
         leg.is_ticking = False
@@ -237,11 +216,3 @@ class InnerSocket:
         """No more legs."""
         self._loop.remove_reader(self._descriptor)
         self._socket.close()
-
-
-def _without_sent(leg: Leg, frames: int, skipped: int) -> tuple[int, int]:
-    """What is left to be sent and skipped when the frames that were sent before their time are counted."""
-    lost = max(0, skipped - leg.ahead)
-    owed = max(0, frames + skipped - leg.ahead) - lost
-    leg.ahead = max(0, leg.ahead - frames - skipped)
-    return owed, lost
