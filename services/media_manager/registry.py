@@ -139,8 +139,8 @@ class Registry:
             raise
 
     async def _begin(self, options: StreamOptions, leg: ExternalMediaLeg, resume: bool) -> Session:
-        seed, options = secrets.randbits(SEED_BITS), options.as_made(leg.media)
-        stream = Stream(options, self._limits, seed, self._counts)
+        options = options.as_made(leg.media)
+        stream = Stream(options, self._limits, secrets.randbits(SEED_BITS), self._counts)
         session = Session(stream, self._inner, self, self._clock())
         self.sessions[options.id] = session
         session.connect(leg.rtp_address, leg.rtp_port)
