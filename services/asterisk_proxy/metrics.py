@@ -29,7 +29,7 @@ REPEATED_COMMANDS = Counter(
 )
 REFUSED = Counter(
     "evercall_asterisk_proxy_refused_commands_total",
-    "Commands that Asterisk refused (status 0: no answer)",
+    "Commands refused: by Asterisk (its HTTP status) or by the proxy (`wrong_boot`, `expired`, …)",
     ["status"],
 )
 UNSETTLED = Gauge(

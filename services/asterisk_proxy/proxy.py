@@ -4,6 +4,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -17,7 +19,14 @@ from asterisk_proxy.stream import Stream
 from evercall.ari import events, protocol
 from evercall.ari.events import RESPONSE, WANTED, Incoming
 from evercall.ari.protocol import OpenRequests
-from evercall.contracts.asterisk import AriCommand, OwnedEvent, RefusedCommand
+from evercall.contracts.asterisk import (
+    NO_ANSWER,
+    AriCommand,
+    AsteriskCommands,
+    OwnedEvent,
+    ProxyReason,
+    RefusedCommand,
+)
 from evercall.service.logging import get_logger
 
 log = get_logger(__name__)
@@ -135,7 +144,7 @@ class Proxy:
         """The connection is gone."""
         self._keep(None)
         log.warning("asterisk_disconnected", commands=len(self._open))
-        self._refuse(self._open.take_all(), "connection_lost")
+        self._refuse_given(self._open.take_all(), ProxyReason.CONNECTION_LOST)
 
     def _ask_everything(self) -> None:
         # The filter comes first: without it the answers to all other questions may be held back.
@@ -215,12 +224,33 @@ class Proxy:
 
     # -- to Asterisk ---------------------------------------------------------------------------
 
-    async def command(self, commands: Sequence[AriCommand]) -> None:
+    async def command(self, messages: Sequence[AsteriskCommands]) -> None:
         """Gives commands, in their order. Returns when they are on their way, or refused."""
-        if not self.usable and not await self._becomes_usable():
-            unsent = [(protocol.command_id(command), command.uri) for command in commands]
-            self._refuse(unsent, "asterisk_not_connected", given=False)
-            return
+        if not self.usable:
+            await self._become_usable()
+        now = datetime.now(UTC)
+        given: list[AriCommand] = []
+        for message in messages:
+            reason = self._objection(message, now)
+            if reason is None:
+                given += message.commands
+            else:
+                self._refuse(message, reason)
+        if given:
+            self._give(given)
+            await self.asterisk.flushed()
+
+    def _objection(self, message: AsteriskCommands, now: datetime) -> ProxyReason | None:
+        """Why these commands must not be given. The wrong life comes first: who hears of it can act on it."""
+        if self._stream.boot_id and message.boot_id != self._stream.boot_id:
+            return ProxyReason.WRONG_BOOT
+        if now > message.expires_at:
+            return ProxyReason.EXPIRED
+        if not self.usable:
+            return ProxyReason.NOT_CONNECTED
+        return None
+
+    def _give(self, commands: Sequence[AriCommand]) -> None:
         frames = bytearray()
         now = time.monotonic()
         for command in commands:
@@ -231,30 +261,38 @@ class Proxy:
             frames += protocol.encode_command(command)
         metrics.COMMANDS.inc(len(commands))
         self.asterisk.send(bytes(frames))
-        await self.asterisk.flushed()
 
-    async def _becomes_usable(self) -> bool:
-        try:
+    async def _become_usable(self) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_PATIENCE):
                 await self._usable.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def refuse_overdue(self) -> None:
         """Gives up waiting for answers that are too late."""
-        self._refuse(self._open.take_overdue(time.monotonic()), "no_answer")
+        overdue = self._open.take_overdue(time.monotonic())
+        self._refuse_given(overdue, ProxyReason.UNANSWERED)
 
-    def _refuse(
-        self, requests: Iterable[tuple[str, str]], reason: str, *, given: bool = True
-    ) -> None:
+    def _refuse_given(self, requests: Iterable[tuple[str, str]], reason: ProxyReason) -> None:
+        """Asterisk was given these, and said nothing."""
         refusals: list[RefusedCommand] = []
         for request_id, uri in requests:
-            if given:
-                self._repeats.refused(request_id, uri)
+            self._repeats.refused(request_id, uri)
             refusal = protocol.no_answer(request_id, reason)
             if refusal is not None:
                 refusals.append(refusal)
+        self._tell_refused(self._stream.boot_id, refusals, reason)
+
+    def _refuse(self, message: AsteriskCommands, reason: ProxyReason) -> None:
+        """Asterisk was not given these."""
+        refusals = [
+            RefusedCommand(actor=one.actor, key=one.key, status=NO_ANSWER, reason=reason)
+            for one in message.commands
+        ]
+        self._tell_refused(message.boot_id, refusals, reason)
+
+    def _tell_refused(
+        self, boot_id: str, refusals: list[RefusedCommand], reason: ProxyReason
+    ) -> None:
         if refusals:
-            metrics.REFUSED.labels("0").inc(len(refusals))
-        self._publisher.refuse(refusals)
+            metrics.REFUSED.labels(reason.value).inc(len(refusals))
+            self._publisher.refuse(boot_id, refusals)

@@ -12,4 +12,4 @@ class CommandsHandler:
 
     async def handle(self, messages: list[AsteriskCommands]) -> None:
         """Acked when this returns: the commands are with Asterisk then, or refused."""
-        await self._proxy.command([command for message in messages for command in message.commands])
+        await self._proxy.command(messages)

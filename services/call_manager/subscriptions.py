@@ -56,7 +56,11 @@ def receive(message: Message, live: LiveActors) -> Iterable[Delivery]:
                     KIND,
                     refusal.actor,
                     messages.CommandRefused(
-                        asterisk_id=message.asterisk_id, key=refusal.key, status=refusal.status
+                        asterisk_id=message.asterisk_id,
+                        boot_id=message.boot_id,
+                        key=refusal.key,
+                        status=refusal.status,
+                        reason=refusal.reason,
                     ),
                 )
                 for refusal in message.refused
@@ -139,6 +143,7 @@ def _media_leg(envelope: AsteriskEvents, channel: ari_events.Channel) -> Message
     return messages.MediaLegUp(
         stream_id=_stream_of(channel.id),
         asterisk_id=envelope.asterisk_id,
+        boot_id=envelope.boot_id,
         channel_id=channel.id,
         rtp_address=variables.get("UNICASTRTP_LOCAL_ADDRESS", ""),
         rtp_port=int(variables.get("UNICASTRTP_LOCAL_PORT") or 0),

@@ -114,7 +114,7 @@ def decide(state: Ledger | None, message: Message, now: datetime) -> Decision[Le
             return Decision(_note(ledger, name))
         case Order(key=key):
             command = AriCommand(actor=ledger.id, key=key, method="POST", uri="/")
-            return Decision(ledger, (model.Command(ASTERISK, command),))
+            return Decision(ledger, (model.Command(ASTERISK, "boot", command),))
         case Settled(key=key):
             return Decision(_note(ledger, f"settled {key}"), (model.Settle(key),))
         case Break():

@@ -74,9 +74,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something that one Asterisk is to do; `command.key` names it within this actor."""
+    """Something that one Asterisk is to do, in the life of it that `boot_id` names; `command.key` names it
+    within this actor."""
 
     asterisk_id: str
+    boot_id: str
     command: AriCommand
 
 
@@ -230,6 +232,7 @@ class PendingCommand(msgspec.Struct, frozen=True, kw_only=True, tag="command", t
     """A `Command` that was not settled yet, as it is stored."""
 
     asterisk_id: str
+    boot_id: str
     command: AriCommand
 
 

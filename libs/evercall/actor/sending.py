@@ -1,6 +1,7 @@
 """What leaves after a commit: commands, requests, replies, and what the outbox holds."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -22,6 +23,9 @@ from evercall.service.logging import get_logger
 log = get_logger(__name__)
 
 DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
+
+COMMAND_LIFE = timedelta(seconds=30)
+"""A command that nobody took by then is sent again, or was thought better of: given late it would do harm."""
 
 
 class Sender:
@@ -46,10 +50,10 @@ class Sender:
         self._answered = answered
 
     async def send(self, outgoing: Outgoing) -> None:
-        """Sends commands (grouped by Asterisk), requests, replies and notices."""
+        """Sends commands (grouped by the Asterisk and its life), requests, replies and notices."""
         try:
-            for asterisk_id, commands in outgoing.commands.items():
-                await self._send_commands(asterisk_id, commands)
+            for (asterisk_id, boot_id), commands in outgoing.commands.items():
+                await self._send_commands(asterisk_id, boot_id, commands)
             for kind, actor, key, pending in outgoing.asks:
                 await self._send_ask(kind, actor, key, pending)
             for origin, body, error in outgoing.replies:
@@ -75,9 +79,14 @@ class Sender:
             DEAD.labels(self._service).inc(dead)
         return True
 
-    async def _send_commands(self, asterisk_id: str, commands: list[AriCommand]) -> None:
-        message = AsteriskCommands(commands=commands)
-        headers = properties(tag_of(message), message_id=new_id().hex, persistent=False)
+    async def _send_commands(
+        self, asterisk_id: str, boot_id: str, commands: list[AriCommand]
+    ) -> None:
+        expires_at = datetime.now(UTC) + COMMAND_LIFE
+        message = AsteriskCommands(boot_id=boot_id, expires_at=expires_at, commands=commands)
+        headers = properties(
+            tag_of(message), message_id=new_id().hex, expires=COMMAND_LIFE, persistent=False
+        )
         key = topology.asterisk_key(asterisk_id)
         await self._bus.send(topology.RPC, key, encode(message), headers)
 

@@ -86,7 +86,7 @@ class Work:
 class Outgoing:
     """What is sent after the commit."""
 
-    commands: dict[str, list[AriCommand]] = field(default_factory=dict)
+    commands: dict[tuple[str, str], list[AriCommand]] = field(default_factory=dict)
     asks: list[tuple[str, UUID, str, PendingAsk]] = field(default_factory=list)
     replies: list[tuple[Origin, bytes, bool]] = field(default_factory=list)
     notices: list[tuple[str, Message]] = field(default_factory=list)
@@ -245,8 +245,8 @@ class Turn:
 
     def _apply(self, actor: Actor[Any], origin: Origin | None, effect: model.Effect) -> None:
         match effect:
-            case model.Command(asterisk_id, command):
-                pending = PendingCommand(asterisk_id=asterisk_id, command=command)
+            case model.Command(asterisk_id, boot_id, command):
+                pending = PendingCommand(asterisk_id=asterisk_id, boot_id=boot_id, command=command)
                 if actor.state is not None:
                     actor.pending[command.key] = pending
                     self._touch(actor)
@@ -323,8 +323,8 @@ class Turn:
 
     def _send_pending(self, actor: Actor[Any], key: str, pending: model.Pending) -> None:
         if isinstance(pending, PendingCommand):
-            queue = self.outgoing.commands.setdefault(pending.asterisk_id, [])
-            queue.append(pending.command)
+            whose = pending.asterisk_id, pending.boot_id
+            self.outgoing.commands.setdefault(whose, []).append(pending.command)
             return
         if isinstance(pending, PendingReply):
             return

@@ -15,12 +15,10 @@ import msgspec
 
 from evercall.ari.events import Incoming
 from evercall.ari.frames import Opcode, encode_frame
-from evercall.contracts.asterisk import AriCommand, RefusedCommand
+from evercall.contracts.asterisk import NO_ANSWER, AriCommand, ProxyReason, RefusedCommand
 
 _ID_LENGTH = 36
 _encode = msgspec.json.Encoder().encode
-
-NO_ANSWER = 0
 
 
 class _Parameter(msgspec.Struct, frozen=True):
@@ -82,8 +80,8 @@ def refusal(response: Incoming) -> RefusedCommand | None:
     return _refused(response.request_id, response.status_code, explanation(response))
 
 
-def no_answer(request_id: str, reason: str) -> RefusedCommand | None:
-    """The refusal that stands for an answer that never came."""
+def no_answer(request_id: str, reason: ProxyReason) -> RefusedCommand | None:
+    """The refusal of a command that Asterisk did not answer; None where the request was no command."""
     return _refused(request_id, NO_ANSWER, reason)
 
 

@@ -6,6 +6,7 @@ stands in the channel variable `CALL_ID`, or in the first 36 characters of an id
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -45,13 +46,39 @@ class AriCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AsteriskCommands(Message, frozen=True, kw_only=True):
-    """Commands for one Asterisk, carried out in this order. To `asterisk.<asterisk_id>`."""
+    """Commands for one Asterisk, carried out in this order. To `asterisk.<asterisk_id>`.
 
+    They are for one life of it: `boot_id` is the one that the sender knows. After `expires_at` they are not
+    given any more, because their sender has sent them again or thought better of it.
+    """
+
+    boot_id: str
+    expires_at: datetime
     commands: list[AriCommand]
 
 
+NO_ANSWER = 0
+"""The status of a refusal that is not Asterisk's own: its reason is a `ProxyReason`."""
+
+
+class ProxyReason(StrEnum):
+    """Why a command was not carried out, as far as the proxy knows."""
+
+    WRONG_BOOT = "wrong_boot"
+    """Not given: it was meant for another life of this Asterisk."""
+    EXPIRED = "expired"
+    """Not given: it came too late."""
+    NOT_CONNECTED = "asterisk_not_connected"
+    """Not given: Asterisk is away."""
+    CONNECTION_LOST = "connection_lost"
+    """Given, but the connection broke before the answer: it may have been carried out."""
+    UNANSWERED = "no_answer"
+    """Given, but no answer came: it may have been carried out."""
+
+
 class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """A command that Asterisk refused: `status` is the HTTP status of the answer, 0 when no answer came."""
+    """A command that was refused. `status` is the HTTP status of Asterisk's answer, and `reason` its words;
+    without an answer they are `NO_ANSWER` and a `ProxyReason`."""
 
     actor: UUID
     key: str
@@ -60,7 +87,10 @@ class RefusedCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandsRefused(Message, frozen=True, kw_only=True):
-    """Refusals for one shard. To `call_manager.shard.<n>`."""
+    """Refusals for one shard. To `call_manager.shard.<n>`.
+
+    `boot_id` is the life of Asterisk that the commands were for.
+    """
 
     asterisk_id: str
     boot_id: str

@@ -104,15 +104,12 @@ def messages(batch: Iterable[Heard], source: Source, start: int, end: int) -> It
         yield Outgoing(
             shard,
             message_id(source.nonce, start, end, shard, "refused"),
-            refusal_message(source, refusals),
+            CommandsRefused(
+                asterisk_id=source.asterisk_id, boot_id=source.boot_id, refused=refusals
+            ),
         )
     if snapshot is not None:
         yield from _snapshot(snapshot, source, start, end)
-
-
-def refusal_message(source: Source, refusals: list[RefusedCommand]) -> CommandsRefused:
-    """Refusals for one shard."""
-    return CommandsRefused(asterisk_id=source.asterisk_id, boot_id=source.boot_id, refused=refusals)
 
 
 def message_id(nonce: int, start: int, end: int, shard: int, kind: str) -> UUID:

@@ -7,16 +7,16 @@ is repeated whole, and under load there are few messages.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from typing import Protocol
 from uuid import UUID
 
 from asterisk_proxy import metrics
-from asterisk_proxy.domain.batch import Heard, Outgoing, Source, cut, messages, refusal_message
+from asterisk_proxy.domain.batch import Heard, Outgoing, Source, cut, messages
 from asterisk_proxy.stream import Stream
 from evercall.bus.topology import shard_key
-from evercall.contracts.asterisk import RefusedCommand
+from evercall.contracts.asterisk import CommandsRefused, RefusedCommand
 from evercall.contracts.base import Message
 from evercall.contracts.ids import shard_of
 from evercall.service.errors import Unavailable
@@ -43,7 +43,7 @@ class Publisher:
         self._asterisk_id = asterisk_id
         self._shards = shards
         self._waiting: deque[Heard] = deque()
-        self._refused: list[RefusedCommand] = []
+        self._refused: list[tuple[str, RefusedCommand]] = []
         self._begun = stream.sending
         self._heard = stream.settled
         self._busy = False
@@ -61,11 +61,10 @@ class Publisher:
         if self._waiting:
             self._wake.set()
 
-    def refuse(self, refused: Iterable[RefusedCommand]) -> None:
-        """Refusals that no word of Asterisk stands for."""
-        self._refused.extend(refused)
-        if self._refused:
-            self._wake.set()
+    def refuse(self, boot_id: str, refused: Iterable[RefusedCommand]) -> None:
+        """Refusals that no word of Asterisk stands for, of commands for this life of it."""
+        self._refused.extend((boot_id, refusal) for refusal in refused)
+        self._wake.set()
 
     def boot_known(self) -> None:
         """`Stream.boot_id` is set: nothing is sent before."""
@@ -82,16 +81,18 @@ class Publisher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._stream.boot_id and (self._waiting or self._refused):
+            while self._refused or (self._waiting and self._stream.boot_id):
                 await self._send_next()
 
     async def _send_next(self) -> None:
         stream = self._stream
-        batch = list(islice(self._waiting, cut(self._waiting, self._begun)))
-        self._begun = 0
+        batch: list[Heard] = []
+        if stream.boot_id:
+            batch = list(islice(self._waiting, cut(self._waiting, self._begun)))
+            self._begun = 0
         refused, self._refused = self._refused, []
         source = Source(self._asterisk_id, stream.boot_id, stream.nonce, self._shards)
-        outgoing = [*self._extra(source, refused)]
+        outgoing = [*self._refusals(refused)]
         end = stream.settled
         if batch:
             end = batch[-1].end
@@ -114,12 +115,15 @@ class Publisher:
             self._stream.settle(self._heard)
             self._idle.set()
 
-    def _extra(self, source: Source, refused: Sequence[RefusedCommand]) -> Iterable[Outgoing]:
-        by_shard: dict[int, list[RefusedCommand]] = defaultdict(list)
-        for refusal in refused:
-            by_shard[shard_of(refusal.actor, self._shards)].append(refusal)
-        for shard, refusals in by_shard.items():
-            yield Outgoing(shard, new_id(), refusal_message(source, refusals))
+    def _refusals(self, refused: Iterable[tuple[str, RefusedCommand]]) -> Iterable[Outgoing]:
+        together: dict[tuple[int, str], list[RefusedCommand]] = defaultdict(list)
+        for boot_id, refusal in refused:
+            together[shard_of(refusal.actor, self._shards), boot_id].append(refusal)
+        for (shard, boot_id), refusals in together.items():
+            message = CommandsRefused(
+                asterisk_id=self._asterisk_id, boot_id=boot_id, refused=refusals
+            )
+            yield Outgoing(shard, new_id(), message)
 
     async def _send_all(self, outgoing: Iterable[Outgoing]) -> None:
         by_shard: dict[int, list[Outgoing]] = defaultdict(list)

@@ -9,7 +9,7 @@ import msgspec
 
 from call_manager.domain.digits import Key
 from call_manager.domain.media_stream import Stream
-from call_manager.domain.ports import PreparedAudio
+from call_manager.domain.ports import ChosenAsterisk, PreparedAudio
 from evercall.actor.model import Index
 from evercall.contracts.base import Address
 from evercall.contracts.call import (
@@ -114,7 +114,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of one call.
 
-    `customer_id` is None while an incoming call looks for its route. `ending` is the reason for which
+    `customer_id` is None while an incoming call looks for its route. `tried` are the Asterisks that were told
+    to dial and could not be reached. `ending` is the reason for which
     we are hanging up. `digits` were typed and not consumed yet, `last_key` was the last of all: personal
     data, gone when the call ends. `media` are its streams by their id; `connecting` what
     media_manager was asked to connect and has not begun.
@@ -132,6 +133,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     activeflow_id: UUID | None = None
     variables: dict[str, str] = {}
     metadata: dict[str, Any] = {}
+    tried: list[ChosenAsterisk] = []
     leg: Leg | None = None
     work: Work | None = None
     digits: str = ""

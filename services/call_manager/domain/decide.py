@@ -39,7 +39,15 @@ from call_manager.domain.stray import hang_up_all, hang_up_stray, is_young
 from call_manager.domain.transitions import TRANSITIONS, Outcome, Trigger
 from call_manager.domain.triggers import trigger_of
 from call_manager.domain.turn import Rules, Turn
-from evercall.actor.model import Answered, Decision, Failed, Reply, ReplyError, TimerFired
+from evercall.actor.model import (
+    Answered,
+    Decision,
+    Effect,
+    Failed,
+    Reply,
+    ReplyError,
+    TimerFired,
+)
 from evercall.contracts.base import Message
 from evercall.contracts.call import (
     CallCreate,
@@ -73,7 +81,7 @@ def decide(
     if isinstance(message, CallHangup | CallDelete) and not _may_see(state, message):
         return Decision(state, (ReplyError(_not_found()),))
     if _is_of_another_channel(state, message):
-        return Decision(state)
+        return Decision(state, _hang_up_orphan(state, message))
     trigger = trigger_of(state, message)
     outcome = TRANSITIONS[state.status][trigger]
     if outcome is Outcome.IGNORED:
@@ -112,6 +120,13 @@ def _is_of_another_channel(state: CallState, message: Message) -> bool:
     return state.leg is None or state.leg.channel_id != message.channel_id
 
 
+def _hang_up_orphan(state: CallState, message: Message) -> tuple[Effect, ...]:
+    """A channel that entered Stasis for a call that has another one by now."""
+    if not isinstance(message, StasisStarted):
+        return ()
+    return hang_up_stray(state.id, message)
+
+
 _FROM_CHANNELS = StasisStarted | ChannelRinging | ChannelUp | DigitReceived | ChannelGone
 
 
@@ -142,6 +157,8 @@ def _answered(turn: Turn, message: StasisStarted | ChannelUp) -> None:
         channel = message if isinstance(message, StasisStarted) else turn.leg
         turn.add(*hang_up_stray(turn.call.id, channel))
         return
+    if isinstance(message, StasisStarted):
+        turn.change_leg(asterisk_id=message.asterisk_id, boot_id=message.boot_id)
     answering.answered(turn, message.at)
 
 

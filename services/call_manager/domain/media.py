@@ -16,6 +16,7 @@ import msgspec
 
 from call_manager.domain.media_stream import Stream
 from call_manager.domain.messages import ChannelsSeen, MediaLegGone, MediaLegUp
+from call_manager.domain.stray import hang_up_stray
 from call_manager.domain.turn import APPLICATION, Turn
 from evercall.actor.model import (
     Ask,
@@ -208,7 +209,7 @@ def leg_up(turn: Turn, message: MediaLegUp) -> None:
     """A channel of a stream is there; one that nobody wants is hung up. When both are, the stream runs."""
     stream = _streams(turn).get(str(message.stream_id))
     if stream is None or message.channel_id not in _channels(turn, stream):
-        turn.command_once(_hang_up_stray(turn, message.channel_id))
+        turn.add(*hang_up_stray(turn.call.id, message))
         return
     if stream.status is MediaStatus.RUNNING:
         return

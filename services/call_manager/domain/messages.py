@@ -69,6 +69,7 @@ class MediaLegUp(Message, frozen=True, kw_only=True):
 
     stream_id: UUID
     asterisk_id: str
+    boot_id: str
     channel_id: str
     rtp_address: str
     rtp_port: int
@@ -82,11 +83,14 @@ class MediaLegGone(Message, frozen=True, kw_only=True):
 
 
 class CommandRefused(Message, frozen=True, kw_only=True):
-    """Asterisk refused the command `key` with this HTTP status; 0: no answer came."""
+    """The command `key`, for this life of this Asterisk, was refused: by Asterisk with this HTTP status, or
+    (`NO_ANSWER`) by its proxy for this `ProxyReason`."""
 
     asterisk_id: str
+    boot_id: str
     key: str
     status: int
+    reason: str
 
 
 class ChannelsSeen(Message, frozen=True, kw_only=True):

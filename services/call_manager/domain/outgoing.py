@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 
 from call_manager.domain.addresses import caller_id, dialable_uri
 from call_manager.domain.call import CallState, Leg, to_resource
+from call_manager.domain.ending import finish
 from call_manager.domain.ports import FARM, ChooseAsterisk, ChosenAsterisk
+from call_manager.domain.stray import hang_up_stray
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import APPLICATION, Rules, Timer, Turn
 from evercall.actor.model import Ask, Decision, Reply, ReplyError
@@ -20,6 +22,9 @@ ENDPOINT = "PJSIP/call-out"
 
 ASTERISK_PATIENCE = timedelta(seconds=5)
 """Asterisk gives up dialing this long after we should have: for the case that we are away then."""
+
+MOST_TRIED = 3
+"""Asterisks that a call is tried on."""
 
 
 def create(rules: Rules, request: CallCreate, now: datetime) -> Decision[CallState]:
@@ -41,7 +46,7 @@ def create(rules: Rules, request: CallCreate, now: datetime) -> Decision[CallSta
         tm_update=now,
     )
     turn = Turn(rules, call, now)
-    turn.add(Ask("asterisk", FARM, ChooseAsterisk(call_id=call.id)))
+    _choose(turn)
     turn.set_timer(Timer.DIAL, rules.dial_timeout)
     turn.publish("created")
     turn.add(Reply(to_resource(turn.call)))
@@ -53,7 +58,7 @@ def dial(turn: Turn, chosen: ChosenAsterisk) -> None:
     call = turn.call
     if call.leg is not None:
         return
-    channel_id = f"{call.id}.1"
+    channel_id = f"{call.id}.{len(call.tried) + 1}"
     turn.change(
         leg=Leg(asterisk_id=chosen.asterisk_id, boot_id=chosen.boot_id, channel_id=channel_id)
     )
@@ -71,6 +76,25 @@ def dial(turn: Turn, chosen: ChosenAsterisk) -> None:
             variables={"CALL_ID": str(call.id)},
         )
     )
+
+
+def dial_elsewhere(turn: Turn) -> None:
+    """The Asterisk that was told to dial did not hear it: another one is to. Should it have heard all the same
+    (the command may have been sent twice), its channel goes."""
+    call, leg = turn.call, turn.leg
+    turn.settle("create")
+    if len(call.tried) + 1 >= MOST_TRIED:
+        finish(turn, Trigger.NO_ASTERISK)
+        return
+    turn.add(*hang_up_stray(call.id, leg))
+    tried = ChosenAsterisk(asterisk_id=leg.asterisk_id, boot_id=leg.boot_id)
+    turn.change(leg=None, tried=[*call.tried, tried])
+    _choose(turn)
+
+
+def _choose(turn: Turn) -> None:
+    request = ChooseAsterisk(call_id=turn.call.id, tried=turn.call.tried)
+    turn.add(Ask("asterisk", FARM, request))
 
 
 def rang(turn: Turn, at: datetime) -> None:

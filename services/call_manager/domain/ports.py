@@ -24,9 +24,10 @@ class ChosenAsterisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChooseAsterisk(Request[ChosenAsterisk], frozen=True, kw_only=True):
-    """Which Asterisk shall place this call? Errors: `asterisk_unavailable`."""
+    """Which Asterisk shall place this call? None of `tried`. Errors: `asterisk_unavailable`."""
 
     call_id: UUID
+    tried: list[ChosenAsterisk] = []
 
 
 class PreparedAudio(msgspec.Struct, frozen=True, kw_only=True):

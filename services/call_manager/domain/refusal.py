@@ -1,27 +1,33 @@
 """What a refused command means for its call. Status 404 says most: the channel is gone, and its hangup
 has not reached us yet, or never will.
 
-Status 0 (no answer came) proves nothing: what was commanded may have happened. Timers bound the wait, and
-the snapshot after the gap (`resync`) repeats what bears repeating.
+What the proxy refuses (`ProxyReason`) was not carried out, or nobody knows. It is kept as pending, and so
+repeated by the engine; only a wrong boot proves something: the Asterisk that had the channel is no more.
 """
 
 from call_manager.domain import media
 from call_manager.domain.call import Waiting
 from call_manager.domain.ending import finish, hang_up
 from call_manager.domain.messages import CommandRefused
+from call_manager.domain.outgoing import dial_elsewhere
 from call_manager.domain.run import done
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import Turn
+from evercall.contracts.asterisk import NO_ANSWER, ProxyReason
 from evercall.contracts.call import CallStatus, HangupReason
 
-NO_ANSWER = 0
 NOT_FOUND = 404
 CONFLICT = 409
 
 
 def refused(turn: Turn, message: CommandRefused) -> None:
-    """Asterisk refused a command of this call."""
+    """Asterisk or its proxy refused a command of this call."""
+    leg = turn.call.leg
+    if leg is None or (message.asterisk_id, message.boot_id) != (leg.asterisk_id, leg.boot_id):
+        # Of a channel that is the call's no more. What its Asterisk says is not about this one.
+        return
     if message.status == NO_ANSWER:
+        _not_carried_out(turn, message)
         return
     name, _, place = message.key.partition(".")
     if name.startswith("media-"):
@@ -39,6 +45,19 @@ def refused(turn: Turn, message: CommandRefused) -> None:
         case _:
             # A playback that was stopped too late, a ringing that came too late: nothing is owed.
             return
+
+
+def _not_carried_out(turn: Turn, message: CommandRefused) -> None:
+    seen, dialing = turn.leg.seen, turn.call.status is CallStatus.DIALING
+    match message.reason:
+        case ProxyReason.WRONG_BOOT if seen:
+            finish(turn, Trigger.LOST)
+        case ProxyReason.WRONG_BOOT if not dialing:
+            finish(turn, Trigger.GONE)
+        case ProxyReason.WRONG_BOOT:
+            dial_elsewhere(turn)
+        case ProxyReason.NOT_CONNECTED if dialing and message.key == "create":
+            dial_elsewhere(turn)
 
 
 def _create_refused(turn: Turn, status: int) -> None:

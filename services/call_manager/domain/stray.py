@@ -21,6 +21,8 @@ class Channel(Protocol):
     @property
     def asterisk_id(self) -> str: ...
     @property
+    def boot_id(self) -> str: ...
+    @property
     def channel_id(self) -> str: ...
 
 
@@ -29,7 +31,7 @@ def hang_up_stray(
 ) -> tuple[Effect, ...]:
     """Hangs up a channel that belongs to no live call. Nobody waits for the outcome."""
     command = commands.hangup(call_id, "stray", channel.channel_id, cause)
-    return Command(channel.asterisk_id, command), Settle("stray")
+    return Command(channel.asterisk_id, channel.boot_id, command), Settle("stray")
 
 
 def hang_up_all(message: ChannelsSeen) -> tuple[Effect, ...]:

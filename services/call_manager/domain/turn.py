@@ -98,11 +98,12 @@ class Turn:
 
     def command(self, command: AriCommand) -> None:
         """Tells the call's Asterisk; repeated until it is settled."""
-        self.add(Command(self.leg.asterisk_id, command))
+        self.add(Command(self.leg.asterisk_id, self.leg.boot_id, command))
 
     def command_once(self, command: AriCommand) -> None:
         """Tells the call's Asterisk once: repeating it would do harm, or is not worth it."""
-        self.add(Command(self.leg.asterisk_id, command), Settle(command.key))
+        self.command(command)
+        self.settle(command.key)
 
     def settle(self, *keys: str) -> None:
         """What was commanded or asked under these keys need not be repeated."""

@@ -57,7 +57,7 @@ class FarmPort:
 
     def known(self, request: ChooseAsterisk) -> ChosenAsterisk | PlatformError | None:
         """The choice, unless this process has only just begun to listen."""
-        chosen = self._choose(request.call_id)
+        chosen = self._choose(request)
         if chosen is not None:
             return chosen
         if self._clock() - self._since < PATIENCE:
@@ -72,14 +72,14 @@ class FarmPort:
         """
         try:
             async with asyncio.timeout(PATIENCE):
-                while (chosen := self._choose(request.call_id)) is None:
+                while (chosen := self._choose(request)) is None:
                     self._heard.clear()
                     await self._heard.wait()
                 return chosen
         except TimeoutError:
             raise _none_there() from None
 
-    def _choose(self, call_id: UUID) -> ChosenAsterisk | None:
+    def _choose(self, request: ChooseAsterisk) -> ChosenAsterisk | None:
         now = self._clock()
         takers = [
             member
@@ -87,13 +87,18 @@ class FarmPort:
             if member.heartbeat.connected
             and not member.heartbeat.draining
             and now - member.heard < FRESH
+            and _chosen(member) not in request.tried
         ]
         if not takers:
             return None
-        chosen = min(takers, key=lambda member: (member.load, _distance(call_id, member)))
+        chosen = min(takers, key=lambda member: (member.load, _distance(request.call_id, member)))
         chosen.load += 1
-        heartbeat = chosen.heartbeat
-        return ChosenAsterisk(asterisk_id=heartbeat.asterisk_id, boot_id=heartbeat.boot_id)
+        return _chosen(chosen)
+
+
+def _chosen(member: _Member) -> ChosenAsterisk:
+    beat = member.heartbeat
+    return ChosenAsterisk(asterisk_id=beat.asterisk_id, boot_id=beat.boot_id)
 
 
 def _distance(call_id: UUID, member: _Member) -> bytes:

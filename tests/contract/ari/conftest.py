@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -95,8 +96,16 @@ class Control:
         self._key = asterisk_key(asterisk_id)
 
     async def give(self, *given: AriCommand) -> None:
-        """Sends commands as one message."""
-        await self._bus.publish(self._key, AsteriskCommands(commands=list(given)))
+        """Sends commands as one message, for the life of Asterisk that is."""
+        await self.shards.wait(lambda: self.shards.boot_id)
+        await self.give_late(self.shards.boot_id, timedelta(seconds=30), *given)
+
+    async def give_late(self, boot_id: str, life: timedelta, *given: AriCommand) -> None:
+        """Sends commands for this life of Asterisk, which expire so long from now."""
+        message = AsteriskCommands(
+            boot_id=boot_id, expires_at=datetime.now(UTC) + life, commands=list(given)
+        )
+        await self._bus.publish(self._key, message)
 
     async def take(self, phone: Phone, number: str) -> "TakenCall":
         """Lets the phone call `number` and answers."""

@@ -82,6 +82,11 @@ class Shards:
         async with self._news:
             self._news.notify_all()
 
+    @property
+    def boot_id(self) -> str:
+        """Asterisk's life, as it was told last; empty before."""
+        return self.snapshots[-1][1].boot_id if self.snapshots else ""
+
     async def wait(self, condition: Any, seconds: float = 15.0) -> None:
         """Until `condition()` holds."""
         try:

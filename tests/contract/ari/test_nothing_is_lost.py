@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
+from evercall.ari import commands
 from evercall.bus.bus import Bus
-from evercall.contracts.asterisk import Heartbeat
+from evercall.contracts.asterisk import NO_ANSWER, Heartbeat, ProxyReason
 from tests.contract.ari.conftest import Control, TakenCall
 from tests.contract.ari.phone import Phone
 from tests.contract.ari.rig import SHARDS, ProxyProcess, Rig, keeper_pids
@@ -199,6 +201,26 @@ async def test_asterisk_dies(
     await shards.wait(lambda: len(shards.snapshots) >= SHARDS)
     assert {seen.boot_id for _, seen in shards.snapshots} == {beat.boot_id}
     assert all(seen.channels == [] for _, seen in shards.snapshots)
+
+    # What was meant for the life that is over is not carried out in this one; nor is what comes late.
+    next_call = await control.take(phone, "2602")
+    shards.refused.clear()
+    life, hang_up = (
+        timedelta(seconds=30),
+        commands.hangup(next_call.actor, "h", next_call.channel_id),
+    )
+    await control.give_late(old, life, hang_up)
+    await control.give_late(beat.boot_id, -life, hang_up)
+    await shards.wait(lambda: len(shards.refused) == 2)
+    assert [
+        (said.boot_id, one.status, one.reason) for said in shards.refused for one in said.refused
+    ] == [
+        (old, NO_ANSWER, ProxyReason.WRONG_BOOT),
+        (beat.boot_id, NO_ANSWER, ProxyReason.EXPIRED),
+    ]
+    await type_digits([next_call], "7")
+    await shards.wait(lambda: shards.digits(next_call.actor) == "7")
+    await next_call.phone.hang_up()
 
 
 @pytest.fixture

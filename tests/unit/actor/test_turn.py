@@ -137,7 +137,9 @@ def _effects() -> Iterable[None]:
 
 
 def command(key: str) -> model.Command:
-    return model.Command("call-1", AriCommand(actor=ID, key=key, method="POST", uri=f"/{key}"))
+    return model.Command(
+        "call-1", "boot", AriCommand(actor=ID, key=key, method="POST", uri=f"/{key}")
+    )
 
 
 def test_a_message_makes_an_actor_and_marks_it_changed(actor: Actor[Any], run: Run) -> None:
@@ -158,7 +160,7 @@ def test_commands_are_grouped_by_asterisk_and_kept_until_they_are_settled(
     EFFECTS["go"] = (command("answer"), command("play"))
     EFFECTS["done"] = (model.Settle("answer"), model.Settle("unknown"))
     turn = run(Do("go"))
-    assert [one.key for one in turn.outgoing.commands["call-1"]] == ["answer", "play"]
+    assert [one.key for one in turn.outgoing.commands["call-1", "boot"]] == ["answer", "play"]
     run(Do("done"))
     assert list(actor.pending) == ["play"]
 
@@ -168,7 +170,7 @@ def test_what_waits_is_sent_again_by_the_next_owner(actor: Actor[Any], run: Run)
     run(Do("go"))
     turn = Turn(WORLD, NOW, {ID: actor}, {0})
     turn.resend(actor)
-    assert [one.key for one in turn.outgoing.commands["call-1"]] == ["answer"]
+    assert [one.key for one in turn.outgoing.commands["call-1", "boot"]] == ["answer"]
     assert [ask[:3] for ask in turn.outgoing.asks] == [("account", ID, "flow")]
 
 
@@ -176,7 +178,7 @@ def test_resend_is_an_effect_too(run: Run) -> None:
     EFFECTS["go"] = (command("answer"),)
     EFFECTS["again"] = (model.Resend(),)
     run(Do("go"))
-    assert [one.key for one in run(Do("again")).outgoing.commands["call-1"]] == ["answer"]
+    assert [one.key for one in run(Do("again")).outgoing.commands["call-1", "boot"]] == ["answer"]
 
 
 def test_an_answer_is_heard_once_and_ends_the_wait(actor: Actor[Any], run: Run) -> None:

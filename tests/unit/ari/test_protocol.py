@@ -20,7 +20,7 @@ from evercall.ari.protocol import (
     no_answer,
     refusal,
 )
-from evercall.contracts.asterisk import RefusedCommand
+from evercall.contracts.asterisk import NO_ANSWER, ProxyReason, RefusedCommand
 
 DATA = Path(__file__).parents[2] / "data" / "ari"
 ACTOR = UUID("01a1fb5b-b54f-7708-8622-dfe8e4e2e8f7")
@@ -82,14 +82,14 @@ def test_an_explanation_without_a_message_is_the_reason_phrase() -> None:
 
 
 def test_questions_of_our_own_are_nobody_s_command() -> None:
-    assert no_answer("=info", "no_answer") is None
+    assert no_answer("=info", ProxyReason.UNANSWERED) is None
 
 
 @given(st.uuids(), st.text(max_size=40))
 def test_an_id_says_whose_command_it_was(actor: UUID, key: str) -> None:
     command = commands.answer(actor, key, "channel")
-    refused = no_answer(command_id(command), "no_answer")
-    assert refused == RefusedCommand(actor=actor, key=key, status=0, reason="no_answer")
+    refused = no_answer(command_id(command), ProxyReason.UNANSWERED)
+    assert refused == RefusedCommand(actor=actor, key=key, status=NO_ANSWER, reason="no_answer")
 
 
 def test_open_requests_grow_old_in_order() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from asterisk_proxy.proxy import Proxy
 from asterisk_proxy.stream import Stream
 from evercall.ari import commands
 from evercall.ari.events import ChannelInList
-from evercall.contracts.asterisk import OwnedEvent, RefusedCommand
+from evercall.contracts.asterisk import AsteriskCommands, OwnedEvent, RefusedCommand
 
 DATA = Path(__file__).parents[2] / "data" / "ari"
 INCOMING = UUID("01a1fb5b-b54f-7708-8622-dfe8e4e2e8f7")
@@ -26,7 +28,7 @@ class FakePublisher:
     """Keeps what it is given."""
 
     added: list[Heard] = field(default_factory=list)
-    refused: list[RefusedCommand] = field(default_factory=list)
+    refused: list[tuple[str, RefusedCommand]] = field(default_factory=list)
     heard: int = 0
     boots: int = 0
 
@@ -36,8 +38,8 @@ class FakePublisher:
     def heard_until(self, offset: int) -> None:
         self.heard = offset
 
-    def refuse(self, refused: list[RefusedCommand]) -> None:
-        self.refused += refused
+    def refuse(self, boot_id: str, refused: list[RefusedCommand]) -> None:
+        self.refused += [(boot_id, refusal) for refusal in refused]
 
     def boot_known(self) -> None:
         self.boots += 1
@@ -48,10 +50,26 @@ class Stage:
     stream: Stream
     publisher: FakePublisher
     proxy: Proxy
+    asterisk: socket.socket | None = None
 
     def hear(self, *names: str) -> None:
         for name in names:
             self.proxy.heard((DATA / f"{name}.json").read_bytes().strip(), 10)
+
+    @property
+    def refused(self) -> list[tuple[str, RefusedCommand]]:
+        return self.publisher.refused
+
+    def connect(self) -> None:
+        """Asterisk is there, in its life `boot`."""
+        self.stream.boot_id = "boot"
+        self.asterisk, ours = socket.socketpair()
+        self.proxy.resume(ours)
+
+    def given(self) -> str:
+        """All that Asterisk was told."""
+        assert self.asterisk is not None
+        return self.asterisk.recv(65_536).decode(errors="replace")
 
 
 @pytest.fixture
@@ -60,7 +78,11 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stream = Stream.create()
     publisher = FakePublisher()
     proxy = Proxy(stream, publisher, "evercall", lambda _: None)  # type: ignore[arg-type]
-    yield Stage(stream, publisher, proxy)
+    stage = Stage(stream, publisher, proxy)
+    yield stage
+    proxy.asterisk.abort()
+    if stage.asterisk is not None:
+        stage.asterisk.close()
     os.close(stream.descriptor)
 
 
@@ -119,13 +141,51 @@ async def test_a_question_that_is_refused_or_not_understood_ends_nothing_else(
     assert stage.stream.boot_id == ""
 
 
+def told(*keys: str, boot_id: str = "boot", seconds: float = 30.0) -> AsteriskCommands:
+    """Commands that expire so many seconds from now."""
+    return AsteriskCommands(
+        boot_id=boot_id,
+        expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        commands=[commands.answer(INCOMING, key, "c") for key in keys],
+    )
+
+
 async def test_without_asterisk_commands_are_refused_after_a_while(stage: Stage) -> None:
-    play = commands.play(INCOMING, "play.1", "c", f"{INCOMING}.p", ["sound:a"])
-    await stage.proxy.command([commands.answer(INCOMING, "answer", "c"), play])
-    assert [(one.key, one.status, one.reason) for one in stage.publisher.refused] == [
-        ("answer", 0, "asterisk_not_connected"),
-        ("play.1", 0, "asterisk_not_connected"),
+    await stage.proxy.command([told("a", "b"), told("c", boot_id="other")])
+    assert [(boot_id, one.key, one.status, one.reason) for boot_id, one in stage.refused] == [
+        ("boot", "a", 0, "asterisk_not_connected"),
+        ("boot", "b", 0, "asterisk_not_connected"),
+        ("other", "c", 0, "asterisk_not_connected"),
     ]
+
+
+async def test_commands_for_another_life_and_late_ones_are_refused(stage: Stage) -> None:
+    stage.connect()
+    await stage.proxy.command(
+        [
+            told("a"),
+            told("b", boot_id="former"),
+            told("c", seconds=-0.001),
+            told("d", boot_id="former", seconds=-0.001),
+            told("e"),
+        ]
+    )
+    assert [(boot_id, one.key, one.status, one.reason) for boot_id, one in stage.refused] == [
+        ("former", "b", 0, "wrong_boot"),
+        ("boot", "c", 0, "expired"),
+        ("former", "d", 0, "wrong_boot"),
+    ]
+    given = stage.given()
+    assert f"{INCOMING}a" in given
+    assert f"{INCOMING}e" in given
+    assert not any(f"{INCOMING}{key}" in given for key in "bcd")
+
+
+async def test_commands_for_a_former_life_are_known_while_asterisk_is_away(stage: Stage) -> None:
+    stage.stream.boot_id = "last"
+    await stage.proxy.command([told("a", boot_id="former"), told("b", boot_id="last")])
+    reasons = [one.reason for _, one in stage.refused]
+    assert reasons == ["wrong_boot", "asterisk_not_connected"]
 
 
 async def test_a_new_connection_waits_until_the_old_one_is_settled(stage: Stage) -> None:

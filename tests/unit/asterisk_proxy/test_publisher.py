@@ -158,16 +158,22 @@ async def test_nothing_is_sent_before_asterisk_s_life_is_known(stage: Stage) -> 
 
 async def test_refusals_that_no_answer_stands_for(stage: Stage) -> None:
     refused = [RefusedCommand(actor=a, key="k", status=0, reason="r") for a in (A, B, A)]
-    stage.publisher.refuse(refused)
-    stage.publisher.refuse([])
-    while len(stage.bus.confirmed) < 2:
+    stage.stream.boot_id = ""
+    stage.publisher.refuse("former", refused)
+    stage.publisher.refuse("former", [])
+    stage.publisher.refuse("this", refused[:1])
+    while len(stage.bus.confirmed) < 3:
         await asyncio.sleep(0)
     found = {
-        key: len(message.refused)
+        (key, message.boot_id): len(message.refused)
         for key, message in stage.bus.confirmed
         if isinstance(message, CommandsRefused)
     }
-    assert found == {"call_manager.shard.0": 2, "call_manager.shard.1": 1}
+    assert found == {
+        ("call_manager.shard.0", "former"): 2,
+        ("call_manager.shard.1", "former"): 1,
+        ("call_manager.shard.0", "this"): 1,
+    }
 
 
 async def test_the_next_process_cuts_the_batch_that_was_on_its_way_at_the_same_place(

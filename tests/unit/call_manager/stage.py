@@ -18,6 +18,7 @@ from call_manager.domain.messages import (
     ChannelRinging,
     ChannelsSeen,
     ChannelUp,
+    CommandRefused,
     DigitReceived,
     PlaybackFinished,
     StasisStarted,
@@ -62,6 +63,7 @@ class Stage:
         self.pending: dict[str, model.Ask | AriCommand] = {}
         self.timers: dict[str, datetime] = {}
         self.commands: list[AriCommand] = []
+        self.told: list[tuple[str, str]] = []
         self.asks: list[model.Ask] = []
         self.tells: list[model.Tell] = []
         self.events: list[tuple[str, Call]] = []
@@ -131,8 +133,8 @@ class Stage:
 
     def _apply(self, effect: model.Effect, local: list[Message]) -> None:
         match effect:
-            case model.Command(asterisk_id, command):
-                assert asterisk_id == "call-1"
+            case model.Command(asterisk_id, boot_id, command):
+                self.told.append((asterisk_id, boot_id))
                 self.commands.append(command)
                 if self.state is not None:
                     self.pending[command.key] = command
@@ -227,12 +229,15 @@ def brief(command: AriCommand) -> str:
 
 
 def started(
-    destination: str = "+15550100", context: str = "call-in", channel_id: str = CHANNEL
+    destination: str = "+15550100",
+    context: str = "call-in",
+    channel_id: str = CHANNEL,
+    boot_id: str = "boot-1",
 ) -> StasisStarted:
     return StasisStarted(
         call_id=CALL_ID,
         asterisk_id="call-1",
-        boot_id="boot-1",
+        boot_id=boot_id,
         channel_id=channel_id,
         caller_number="+15550199",
         caller_name="Alice",
@@ -250,8 +255,16 @@ def up(channel_id: str = CHANNEL) -> ChannelUp:
     return ChannelUp(channel_id=channel_id, at=START)
 
 
-def ringing() -> ChannelRinging:
-    return ChannelRinging(channel_id=f"{CALL_ID}.1", at=START)
+def ringing(number: int = 1) -> ChannelRinging:
+    return ChannelRinging(channel_id=f"{CALL_ID}.{number}", at=START)
+
+
+def refused(
+    key: str, status: int, reason: str = "", *, asterisk_id: str = "call-1", boot_id: str = "boot-1"
+) -> CommandRefused:
+    return CommandRefused(
+        asterisk_id=asterisk_id, boot_id=boot_id, key=key, status=status, reason=reason
+    )
 
 
 def gone(cause: int = 16, channel_id: str = CHANNEL) -> ChannelGone:

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from call_manager.domain.messages import ChannelsSeen, CommandRefused
+from call_manager.domain.messages import ChannelsSeen
 from call_manager.subscriptions import KIND, UNUSED, receive
 from evercall.actor.model import Actor, ActorKind
 from evercall.actor.turn import LiveActors
@@ -31,6 +31,7 @@ from tests.unit.call_manager.stage import (
     hangup,
     incoming,
     receive_digits,
+    refused,
 )
 
 
@@ -223,14 +224,14 @@ def test_a_call_without_a_channel_hears_no_snapshot() -> None:
 
 
 def test_refusals_and_requests_reach_their_calls() -> None:
-    refused = CommandsRefused(
+    told = CommandsRefused(
         asterisk_id="call-1",
         boot_id="boot-1",
         refused=[RefusedCommand(actor=CALL_ID, key="answer", status=404, reason="Not Found")],
     )
-    [delivery] = receive(refused, LiveActors({}))
+    [delivery] = receive(told, LiveActors({}))
     assert delivery.actor == CALL_ID
-    assert delivery.body == CommandRefused(asterisk_id="call-1", key="answer", status=404)
+    assert delivery.body == refused("answer", 404, "Not Found")
     for request in (create(), hangup()):
         [delivery] = receive(request, LiveActors({}))
         assert (delivery.actor, delivery.body) == (CALL_ID, request)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
 
-from call_manager.domain.messages import CommandRefused
 from evercall.contracts.call import CallDelete, CallFlowStopped, CallStatus, HangupReason
 from evercall.contracts.flow import RunAction
 from evercall.service.errors import Conflict, NotFound, PlatformError
@@ -33,6 +32,7 @@ from tests.unit.call_manager.stage import (
     hangup,
     played,
     receive_digits,
+    refused,
     ringing,
     seen,
     started,
@@ -125,7 +125,7 @@ class CallMachine(RuleBasedStateMachine):
     def refuses(self, status: int, pick: int) -> None:
         if self.stage.commands:
             command = self.stage.commands[pick % len(self.stage.commands)]
-            self.stage.hear(CommandRefused(asterisk_id="call-1", key=command.key, status=status))
+            self.stage.hear(refused(command.key, status))
 
     @rule(state=st.sampled_from([None, "Ring", "Ringing", "Up"]), boot=st.sampled_from("112"))
     def is_seen(self, state: str | None, boot: str) -> None:

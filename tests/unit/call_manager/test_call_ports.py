@@ -158,11 +158,16 @@ class Farm:
         self.port = FarmPort(cast("Bus", None), lambda: self.now)
 
     async def beat(self, name: str, channels: int = 0, **other: Any) -> None:
-        fields: dict[str, Any] = {"role": "call", "connected": True, "draining": False, **other}
+        fields: dict[str, Any] = {
+            "role": "call",
+            "boot_id": f"{name}-boot",
+            "connected": True,
+            "draining": False,
+            **other,
+        }
         await self.port.hear(
             Heartbeat(
                 asterisk_id=name,
-                boot_id=f"{name}-boot",
                 channels=channels,
                 at=datetime.now(UTC),
                 **fields,
@@ -198,6 +203,18 @@ async def test_who_takes_no_calls_is_not_chosen(out: dict[str, Any]) -> None:
     assert farm.choose() is None
     await farm.beat("call-2", 99)
     assert farm.choose() == "call-2"
+
+
+async def test_what_was_tried_is_not_chosen_again_unless_it_lives_anew() -> None:
+    farm = Farm()
+    await farm.beat("call-1", 0)
+    await farm.beat("call-2", 99)
+    tried = [ChosenAsterisk(asterisk_id="call-1", boot_id="call-1-boot")]
+    known = farm.port.known(ChooseAsterisk(call_id=CALL_ID, tried=tried))
+    assert known == ChosenAsterisk(asterisk_id="call-2", boot_id="call-2-boot")
+    await farm.beat("call-1", 0, boot_id="next")
+    known = farm.port.known(ChooseAsterisk(call_id=CALL_ID, tried=tried))
+    assert known == ChosenAsterisk(asterisk_id="call-1", boot_id="next")
 
 
 async def test_who_is_silent_is_not_chosen() -> None:

@@ -40,6 +40,7 @@ from tests.unit.call_manager.stage import (
     hangup,
     incoming,
     played,
+    refused,
     seen,
     up,
 )
@@ -73,6 +74,7 @@ def leg(suffix: str, stream: UUID = STREAM, port: int = 0) -> MediaLegUp:
     return MediaLegUp(
         stream_id=stream,
         asterisk_id="call-1",
+        boot_id="boot-1",
         channel_id=f"{CALL_ID}.media.{stream}.{suffix}",
         rtp_address="192.0.2.3" if port else "",
         rtp_port=port,
@@ -81,7 +83,7 @@ def leg(suffix: str, stream: UUID = STREAM, port: int = 0) -> MediaLegUp:
 
 def command_refused(name: str, status: int, number: int = 1) -> CommandRefused:
     key = f"media-{name}.{STREAM}.{number}"
-    return CommandRefused(asterisk_id="call-1", key=key, status=status)
+    return refused(key, status)
 
 
 def moved(**fields: Any) -> ExternalMediaStart:
@@ -117,7 +119,7 @@ def told(stage: Stage) -> list[str]:
     ]
 
 
-def refused(stage: Stage) -> Any:
+def refusal(stage: Stage) -> Any:
     """The error of the last request."""
     return stage.replies[-1]
 
@@ -176,7 +178,7 @@ def test_directions_are_those_of_the_snoop() -> None:
 def test_a_stream_that_asks_again_hears_the_same() -> None:
     stage = running()
     stage.hear(start())
-    answer = refused(stage)
+    answer = refusal(stage)
     assert isinstance(answer, ExternalMediaLeg)
     assert answer.rtp_port == 7000
     assert told(stage) == ["POST bridges/<stream>/addChannel"]
@@ -203,29 +205,29 @@ def test_asked_again_while_it_starts_nothing_is_commanded_twice() -> None:
 def test_who_may_not_is_told_why(fields: dict[str, Any], error: type[Exception], code: str) -> None:
     stage = progressing()
     stage.hear(start(**fields))
-    assert isinstance(refused(stage), error)
-    assert refused(stage).code == code
+    assert isinstance(refusal(stage), error)
+    assert refusal(stage).code == code
     assert stage.commands == []
 
 
 def test_a_call_that_is_not_up_has_no_audio() -> None:
     stage = incoming(ANSWER, LONG)
     stage.hear(start())
-    assert isinstance(refused(stage), Conflict)
-    assert refused(stage).details == {"status": "ringing"}
+    assert isinstance(refusal(stage), Conflict)
+    assert refusal(stage).details == {"status": "ringing"}
 
 
 def test_a_call_that_hangs_up_begins_no_stream() -> None:
     stage = progressing()
     stage.hear(hangup(), start())
-    assert refused(stage).code == "call_not_progressing"
+    assert refusal(stage).code == "call_not_progressing"
     assert stage.call.media == {}
 
 
 def test_nobody_streams_a_call_that_does_not_exist() -> None:
     stage = Stage()
     stage.hear(start())
-    assert refused(stage).code == "call_not_found"
+    assert refusal(stage).code == "call_not_found"
 
 
 def test_the_number_of_streams_is_bounded() -> None:
@@ -233,7 +235,7 @@ def test_the_number_of_streams_is_bounded() -> None:
     stage.rules = Rules(media_streams=1)
     running(stage=stage)
     stage.hear(start(OTHER))
-    assert refused(stage).code == "media_stream_limit_reached"
+    assert refusal(stage).code == "media_stream_limit_reached"
     stage.hear(stop(), start(OTHER))
     assert f"media-waiter.{OTHER}" in stage.deferred
 
@@ -306,7 +308,7 @@ def test_a_refusal_for_a_channel_that_was_replaced_is_not_heard() -> None:
 def test_only_its_present_owner_ends_it(other: ExternalMediaStop) -> None:
     stage = running()
     stage.hear(moved(), other)
-    assert refused(stage).code == "media_stream_not_found"
+    assert refusal(stage).code == "media_stream_not_found"
     assert str(STREAM) in stage.call.media
 
 
@@ -347,13 +349,13 @@ def test_the_end_takes_everything_away_and_is_told() -> None:
         "DELETE channels/<stream>.1",
         "DELETE channels/<stream>.snoop",
     ]
-    assert refused(stage).status is MediaStatus.STOPPED
+    assert refusal(stage).status is MediaStatus.STOPPED
     event, media = stage.media_events[-1]
     assert (event, media.reason) == ("stopped", "application_closed")
     stage.hear(leg_gone("1"), leg_gone("snoop"))
     assert told(stage) == ["DELETE channels/<channel>/silence"]
     stage.hear(
-        CommandRefused(asterisk_id="call-1", key=f"media-dissolve.{STREAM}", status=404),
+        refused(f"media-dissolve.{STREAM}", 404),
     )
     assert "media" not in " ".join(stage.pending)
 
@@ -502,7 +504,7 @@ def test_stop_ends_the_streams_of_flows_and_no_others() -> None:
     assert list(stage.call.media) == [str(STREAM)]
     assert stage.media_events[-1][1].reason == "stopped_by_flow"
     stage.hear(start(asked.id, from_flow=True))
-    assert refused(stage).code == "media_stream_not_found"
+    assert refusal(stage).code == "media_stream_not_found"
 
 
 def test_a_flows_stream_is_connected_anew_when_its_owner_is_gone() -> None:

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from call_manager.domain.messages import CommandRefused
+from call_manager.domain.outgoing import MOST_TRIED
+from call_manager.domain.ports import FARM, ChooseAsterisk, ChosenAsterisk
 from evercall.contracts.base import Message
 from evercall.contracts.call import CallStatus, HangupBy, HangupReason
 from tests.unit.call_manager.stage import (
     ANSWER,
+    ASTERISK,
+    AWAY,
     CALL_ID,
     PLAY,
     SECOND,
@@ -22,6 +25,7 @@ from tests.unit.call_manager.stage import (
     incoming,
     played,
     receive_digits,
+    refused,
     ringing,
     seen,
     started,
@@ -29,10 +33,6 @@ from tests.unit.call_manager.stage import (
 )
 
 OUT = f"{CALL_ID}.1"
-
-
-def refused(key: str, status: int) -> CommandRefused:
-    return CommandRefused(asterisk_id="call-1", key=key, status=status)
 
 
 @pytest.mark.parametrize("key", ["answer", "play.1-1"])
@@ -72,10 +72,13 @@ def test_a_prompt_that_asterisk_refuses_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("key", ["answer", "play.1-1", "hangup", "stop.1-1"])
-def test_no_answer_from_asterisk_proves_nothing(key: str) -> None:
+@pytest.mark.parametrize(
+    "reason", ["expired", "asterisk_not_connected", "connection_lost", "no_answer"]
+)
+def test_no_answer_from_asterisk_proves_nothing(key: str, reason: str) -> None:
     stage = incoming(ANSWER, PLAY)
     before = stage.call
-    stage.hear(refused(key, 0))
+    stage.hear(refused(key, 0, reason))
     assert stage.call == before
     assert "answer" in stage.pending
 
@@ -99,6 +102,108 @@ def test_a_refused_dial(status: int, expected: CallStatus) -> None:
     if expected is CallStatus.HANGUP:
         stage.assert_over()
         assert stage.call.hangup_reason is HangupReason.FAILED
+
+
+def test_a_dial_for_a_life_of_asterisk_that_is_over_goes_to_another() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = ChosenAsterisk(asterisk_id="call-2", boot_id="boot-5")
+    stage.hear(refused("create", 0, "wrong_boot"))
+    assert stage.status() is CallStatus.DIALING
+    assert stage.asks[-1].body == ChooseAsterisk(call_id=CALL_ID, tried=[ASTERISK])
+    assert stage.told[-1] == ("call-2", "boot-5")
+    assert stage.commands[-1].uri == f"channels/{CALL_ID}.2"
+    stage.hear(ringing(2))
+    assert stage.status() is CallStatus.RINGING
+
+
+def test_a_dial_that_asterisk_did_not_hear_goes_to_another_and_leaves_nothing_behind() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.take_commands()
+    stage.hear(refused("create", 0, "asterisk_not_connected"))
+    assert [line.partition("?")[0] for line in stage.take_commands()] == [
+        "DELETE channels/<call>.1",
+        "POST channels/<call>.2",
+    ]
+    assert list(stage.pending) == ["create"]
+
+
+def test_a_dial_is_not_tried_for_ever() -> None:
+    stage = Stage()
+    stage.hear(create())
+    for _ in range(MOST_TRIED):
+        assert stage.status() is CallStatus.DIALING
+        stage.hear(refused("create", 0, "wrong_boot"))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.FAILED
+
+
+def test_a_dial_that_finds_no_other_asterisk_fails() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = AWAY
+    stage.hear(refused("create", 0, "asterisk_not_connected"))
+    stage.assert_over()
+    assert (stage.call.hangup_by, stage.call.hangup_reason) == (
+        HangupBy.LOCAL,
+        HangupReason.FAILED,
+    )
+
+
+def test_what_a_former_asterisk_refuses_is_not_about_this_one() -> None:
+    stage = Stage()
+    stage.hear(create(), refused("create", 0, "wrong_boot"))
+    before = stage.call
+    for key in ("create", "hangup", "look"):
+        for status in (404, 500):
+            stage.hear(refused(key, status, boot_id="boot-9"))
+            stage.hear(refused(key, status, asterisk_id="call-2"))
+    assert stage.call == before
+
+
+def test_a_channel_of_a_former_try_is_hung_up() -> None:
+    stage = Stage()
+    stage.hear(create(), refused("create", 0, "asterisk_not_connected"))
+    stage.take_commands()
+    stage.hear(started(context="call-out", channel_id=OUT, boot_id="boot-7"))
+    assert stage.status() is CallStatus.DIALING
+    assert stage.take_commands() == ["DELETE channels/<call>.1?reason_code=16"]
+    assert stage.told[-1] == ("call-1", "boot-7")
+
+
+def test_a_hangup_while_another_asterisk_is_looked_for() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = None
+    stage.hear(refused("create", 0, "wrong_boot"), ringing(), hangup())
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
+@pytest.mark.parametrize("key", ["play.1-1", "hangup", "look"])
+def test_a_call_whose_asterisk_lives_another_life_is_lost(key: str) -> None:
+    stage = incoming(ANSWER, PLAY)
+    stage.hear(up(), refused(key, 0, "wrong_boot"))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.LOST
+
+
+def test_a_dial_that_was_given_up_before_it_was_heard_is_over() -> None:
+    stage = Stage()
+    stage.hear(create(), hangup(), refused("hangup", 0, "wrong_boot"))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
+def test_the_life_in_which_a_channel_is_ours_is_the_one_that_counts() -> None:
+    stage = Stage()
+    stage.hear(create(), started(context="call-out", channel_id=OUT, boot_id="boot-2"))
+    assert stage.status() is CallStatus.PROGRESSING
+    stage.hear(seen("boot-2", out="Up"))
+    assert stage.status() is CallStatus.PROGRESSING
+    stage.hear(hangup())
+    assert stage.told[-1] == ("call-1", "boot-2")
 
 
 def test_a_dial_that_is_refused_after_it_was_given_up() -> None:
