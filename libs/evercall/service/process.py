@@ -60,8 +60,12 @@ class Process(Generic[S]):
 
     async def database(self) -> Database:
         """A database that connects when it can."""
+        settings = self.settings
         database = Database(
-            self.settings.database_url.get_secret_value(), self.settings.database_pool
+            settings.database_url.get_secret_value(),
+            settings.database_pool,
+            password_file=settings.database_password_file,
+            name=f"{self.name}/{settings.instance}",
         )
         self.readiness.add("database", lambda: database.available)
         self.on_stop(database.close)

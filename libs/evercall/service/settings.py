@@ -4,8 +4,10 @@ import os
 import socket
 from typing import NamedTuple
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from evercall.store.address import check_url
 
 PREFIX = "EVERCALL_"
 
@@ -35,7 +37,16 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     amqp_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
-    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+    database_url: SecretStr = Field(
+        description="postgresql://user:password@host:port,host:port/database, with parameters as of"
+        " libpq: `sslmode` (disable, allow, prefer, require, verify-ca, verify-full), `sslrootcert`,"
+        " `sslcert`, `sslkey`, `target_session_attrs` (read-write). Hosts are tried in turn"
+    )
+    database_password_file: str = Field(
+        default="",
+        description="File with the password, instead of the URL's. It is read for each connection, so"
+        " a changed password needs no restart",
+    )
     instance: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
         description="Name of this replica; stable over restarts where the orchestrator gives one",
@@ -47,4 +58,14 @@ class ServiceSettings(BaseSettings):
         default=False, description="Show personal data (pii_ keys) in logs instead of masking it"
     )
     shards: int = Field(default=8, ge=1, le=1024, description="The same for all services, for ever")
-    database_pool: int = Field(default=4, ge=1, description="Most database connections")
+    database_pool: int = Field(
+        default=4,
+        ge=1,
+        description="Most database connections of each of two kinds; one more watches",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _can_work(cls, value: SecretStr) -> SecretStr:
+        check_url(value.get_secret_value())
+        return value

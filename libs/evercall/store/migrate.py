@@ -1,7 +1,8 @@
 """Applies the migrations: `python -m evercall.store.migrate`.
 
-Reads the database's address from `EVERCALL_DATABASE_URL`. Safe to run at any time and by several at once:
-an advisory lock lets one work while the others wait.
+Reads the database's address as the services do, from `EVERCALL_DATABASE_URL` and, where there is one,
+`EVERCALL_DATABASE_PASSWORD_FILE`: here it is that of the role that owns the schemas. Safe to run at any time
+and by several at once: an advisory lock lets one work while the others wait.
 """
 
 import os
@@ -11,13 +12,14 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from evercall.store.address import Address
 
-def alembic_config(database_url: str) -> Config:
+
+def alembic_config(address: Address) -> Config:
     """Alembic's settings for our one linear history."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-    config.attributes["url"] = url
+    config.attributes["address"] = address
     return config
 
 
@@ -27,7 +29,12 @@ def main() -> None:
     if not url:
         sys.stderr.write("migrate: EVERCALL_DATABASE_URL is not set\n")
         raise SystemExit(2)
-    command.upgrade(alembic_config(url), "head")
+    try:
+        address = Address(url, os.environ.get("EVERCALL_DATABASE_PASSWORD_FILE", ""))
+    except ValueError as error:
+        sys.stderr.write(f"migrate: EVERCALL_DATABASE_URL: {error}\n")
+        raise SystemExit(2) from None
+    command.upgrade(alembic_config(address), "head")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from evercall.store.database import Database, is_unavailable, store_unavailable
@@ -19,8 +18,6 @@ async def transaction(database: Database) -> AsyncIterator[AsyncConnection]:
     try:
         async with database.engine.begin() as connection:
             yield connection
-    except PoolTimeout as error:
-        raise store_unavailable() from error
     except Exception as error:
         if is_unavailable(error):
             raise store_unavailable() from error

@@ -200,7 +200,7 @@ class World:
         self.settings = Settings(
             **{
                 "amqp_url": "amqp://nowhere",
-                "database_url": "postgresql://nowhere",
+                "database_url": "postgresql://api@nowhere/evercall",
                 "jwt_key": JWT_KEY,
                 "admin_accesskey": ADMIN_KEY,
                 **settings,

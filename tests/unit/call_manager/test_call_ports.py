@@ -282,7 +282,7 @@ async def test_reading_calls() -> None:
 
 def test_networks_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERCALL_AMQP_URL", "amqp://broker")
-    monkeypatch.setenv("EVERCALL_DATABASE_URL", "postgresql://database")
+    monkeypatch.setenv("EVERCALL_DATABASE_URL", "postgresql://call@database/evercall")
     monkeypatch.setenv("EVERCALL_FETCH_ALLOWED_NETWORKS", "127.20.9.0/24, fd00::/8")
     networks = [str(network) for network in Settings().fetch_allowed_networks]
     assert networks == ["127.20.9.0/24", "fd00::/8"]

@@ -18,7 +18,10 @@ def _migrate(connection: Connection) -> None:
 
 
 async def _run() -> None:
-    engine = create_async_engine(context.config.attributes["url"], poolclass=NullPool)
+    address = context.config.attributes["address"]
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=address.connect, poolclass=NullPool
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
         await connection.commit()
