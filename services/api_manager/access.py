@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from api_manager.authentication import Authenticator
 from api_manager.domain.credentials import find_credential
-from api_manager.gate import Limits, read_cookies, take
+from api_manager.gate import Limits, take
 from api_manager.store import CustomerStore
 from api_manager.tenant import tenant_customer
 from evercall.contracts.access import Access, AccessCheck
@@ -45,9 +45,7 @@ class AccessHandlers:
         now, query = self._clock(), QueryParams(request.query)
         if request.counts:
             take(self._limits.addresses, limited_as(request.client), "address", now)
-        credential = find_credential(
-            "GET", read_cookies(request.cookie), query, request.authorization
-        )
+        credential = find_credential("GET", "", query, request.authorization)
         principal = await self._authenticator.principal(credential)
         if request.counts:
             take(self._limits.customers, principal.customer_id, "customer", now)

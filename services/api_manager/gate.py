@@ -6,7 +6,6 @@ look at its account, so that a frozen customer's programs cannot hammer on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from prometheus_client import Counter
 from starlette.datastructures import Headers, QueryParams
@@ -82,17 +81,7 @@ def _credential(scope: Scope) -> Credential | None:
     headers = Headers(scope=scope)
     return find_credential(
         scope["method"],
-        read_cookies(headers.get("cookie", "")),
+        headers.get("cookie", ""),
         QueryParams(scope["query_string"]),
         headers.get("authorization", ""),
     )
-
-
-def read_cookies(header: str) -> dict[str, str]:
-    """The cookies of a request; none where the header is no list of them."""
-    if not header:
-        return {}
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}

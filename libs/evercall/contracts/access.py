@@ -25,13 +25,13 @@ class AccessCheck(Request[Access], frozen=True, kw_only=True):
 
     Attributes:
         query: the raw query string.
-        authorization, cookie: those headers; empty where there is none.
+        authorization: that header; empty where there is none. Cookies do not count for a WebSocket: a
+            browser sends them from whatever page opens one.
         client: the caller's address.
         counts: False for a repeated look at a credential that was already let in.
     """
 
     query: str
     authorization: str = ""
-    cookie: str = ""
     client: str
     counts: bool = True

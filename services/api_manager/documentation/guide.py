@@ -15,8 +15,9 @@ curl -X POST $API/auth/token -H 'Content-Type: application/json' -d '{"accesskey
 
 A credential is looked for in this order, and the first one found counts: a token in the cookie `token`,
 the query parameter `token` or the header `Authorization: Bearer`; then an access key in the cookie or
-the query parameter `accesskey`. The header takes either kind. Cookies count for `GET` only. Prefer the
-header: URLs end up in logs.
+the query parameter `accesskey`. The header takes either kind. Cookies (4096 bytes of them at most) and
+access keys in a URL count for `GET` only, and cookies not for a WebSocket. Prefer the header: URLs end up
+in logs.
 
 Everything belongs to a customer, and credentials see their own customer's rows only; an id of somebody
 else's is `404`. The administrator of the platform acts for a customer with the query parameter

@@ -5,12 +5,16 @@ cannot set headers) or the `Authorization` header; then an access key in the coo
 first that is there decides: a bad one is refused and never hides behind a good one.
 
 Cookies are sent by browsers without their user's will (cross-site request forgery), so they count only
-for requests that change nothing.
+for requests that change nothing; and never for a WebSocket, which any page may open, whatever its origin.
+URLs end up in logs and histories, so an access key in one counts only where no header can be set: a link,
+or a WebSocket. Neither changes anything.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from api_manager.domain.cookies import read_cookies
 
 ACCESSKEY_PREFIX = "ec_"
 PUBLIC_PREFIX_LENGTH = len(ACCESSKEY_PREFIX) + 6
@@ -45,16 +49,26 @@ Credential = AccesskeyToken | JsonWebToken
 
 
 def find_credential(
-    method: str, cookies: Mapping[str, str], query: Mapping[str, str], authorization: str
+    method: str, cookie: str, query: Mapping[str, str], authorization: str
 ) -> Credential | None:
-    """The credential of a request, None when it carries none."""
+    """The credential of a request, None when it carries none.
+
+    Args:
+        method: of HTTP.
+        cookie: the header; "" where cookies do not count.
+        query: the parameters of the URL.
+        authorization: the header.
+
+    Raises:
+        InvalidRequest: the cookies are too long to be looked at.
+    """
     if method not in SAFE_METHODS:
-        cookies = {}
+        in_url = _of_kind(query.get("token", ""))
+        return in_url if isinstance(in_url, JsonWebToken) else _of_kind(_bearer(authorization))
+    cookies = read_cookies(cookie)
     token = cookies.get("token") or query.get("token") or _bearer(authorization)
-    if token:
-        return _of_kind(token)
-    accesskey = cookies.get("accesskey") or query.get("accesskey")
-    return AccesskeyToken(accesskey) if accesskey else None
+    accesskey = cookies.get("accesskey") or query.get("accesskey") or ""
+    return _of_kind(token) if token else _of_kind(accesskey)
 
 
 def _bearer(authorization: str) -> str:
@@ -62,6 +76,8 @@ def _bearer(authorization: str) -> str:
     return value.strip() if scheme.lower() == "bearer" else ""
 
 
-def _of_kind(token: str) -> Credential:
+def _of_kind(token: str) -> Credential | None:
     """A JSON Web Token has three parts between dots (RFC 7515 section 7.1); an access key has none."""
+    if not token:
+        return None
     return JsonWebToken(token) if token.count(".") == 2 else AccesskeyToken(token)

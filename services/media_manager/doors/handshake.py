@@ -255,7 +255,7 @@ class Handshake(asyncio.Protocol):
     def _credentials(self, head: Head, query: str) -> Credentials:
         peer = self._transport.get_extra_info("peername") or ("",)
         client = client_address(peer[0], head.header("x-forwarded-for"), self._shared.trusted)
-        return Credentials(query, head.header("authorization"), head.header("cookie"), client)
+        return Credentials(query, head.header("authorization"), client)
 
     # -- answers -------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ class Credentials:
 
     query: str
     authorization: str
-    cookie: str
     client: str
 
 
@@ -31,7 +30,6 @@ class AccessGateway:
         request = AccessCheck(
             query=credentials.query,
             authorization=credentials.authorization,
-            cookie=credentials.cookie,
             client=credentials.client,
             counts=counts,
         )

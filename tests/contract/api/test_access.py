@@ -44,7 +44,6 @@ async def refused_in_the_end(api: Api, query: str) -> PlatformError:
 async def test_a_key_and_its_token_let_the_customer_in(api: Api, tenant: Tenant) -> None:
     assert await check(api, f"accesskey={tenant.key}") == Access(customer_id=tenant.id)
     assert (await check(api, authorization=f"Bearer {tenant.key}")).customer_id == tenant.id
-    assert (await check(api, cookie=f"accesskey={tenant.key}")).customer_id == tenant.id
     made = await tenant.post("/auth/token", {"accesskey": tenant.key})
     access = await check(api, f"token={made['token']}")
     assert access.customer_id == tenant.id

@@ -31,7 +31,7 @@ from media_manager.registry import Registry
 from media_manager.session import Session
 
 CALL, CUSTOMER = UUID(int=2), UUID(int=3)
-CREDENTIALS = Credentials("token=x", "", "", "192.0.2.1")
+CREDENTIALS = Credentials("token=x", "", "192.0.2.1")
 ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)
 
 
