@@ -1,9 +1,16 @@
 """The folder decides what a test may need: unit tests nothing, contract and e2e tests the running lab."""
 
+import hypothesis
 import pytest
 
 from deploy.lab.errors import LabError
 from deploy.lab.lab import Lab, open_lab
+
+# Machines of tests are busy with other things: how long an example takes says nothing of the code.
+hypothesis.settings.register_profile(
+    "evercall", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("evercall")
 
 
 @pytest.fixture(scope="session")
