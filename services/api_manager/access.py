@@ -9,6 +9,7 @@ from starlette.datastructures import QueryParams
 
 from api_manager.authentication import Authenticator
 from api_manager.domain.credentials import find_credential
+from api_manager.domain.scopes import Scope, scope_missing
 from api_manager.gate import Limits, take
 from api_manager.store import CustomerStore
 from api_manager.tenant import tenant_customer
@@ -41,7 +42,7 @@ class AccessHandlers:
         return {AccessCheck: self.check}
 
     async def check(self, request: AccessCheck) -> Access:
-        """In the order of the gate: address, credentials, customer, account; then the tenant."""
+        """In the order of the gate: address, credentials, customer, account; then scope and tenant."""
         now, query = self._clock(), QueryParams(request.query)
         if request.counts:
             take(self._limits.addresses, limited_as(request.client), "address", now)
@@ -51,6 +52,10 @@ class AccessHandlers:
             take(self._limits.customers, principal.customer_id, "customer", now)
         if principal.frozen:
             raise Forbidden("account_frozen", "The customer's account is frozen")
+        if Scope.MEDIA not in principal.scopes:
+            raise scope_missing(Scope.MEDIA)
+        if principal.call_id not in (None, request.call_id):
+            raise Forbidden("permission_denied", "The token is for another call")
         customer_id = tenant_customer(query.get("customer_id"), principal)
         if customer_id != principal.customer_id:
             await self._require(customer_id)

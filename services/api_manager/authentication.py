@@ -9,13 +9,13 @@ through the key that they stand for.
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
-from api_manager.domain.credentials import AccesskeyToken, Credential, JsonWebToken
-from api_manager.domain.principal import ADMINISTRATOR, Permission, Principal
+from api_manager.domain.credentials import AccesskeyToken, Credential, JsonWebToken, fingerprint
+from api_manager.domain.principal import Principal, administrator
+from api_manager.domain.scopes import Scope, grant
 from api_manager.resources import CustomerStatus, Token
 from api_manager.store import KeyHolder
 from api_manager.tokens import TokenSigner
@@ -29,6 +29,14 @@ class Keys(Protocol):
 
     async def holder_of_token(self, digest: bytes) -> KeyHolder | None: ...
     async def holder_of_key(self, identifier: UUID) -> KeyHolder | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWish:
+    """What a token is wanted for. `scopes`: None for those that are given where none are named."""
+
+    scopes: frozenset[Scope] | None = None
+    call_id: UUID | None = None
 
 
 class Authenticator:
@@ -46,6 +54,7 @@ class Authenticator:
         self._keys = keys
         self._signer = signer
         self._admin_digest = AccesskeyToken(admin_accesskey).digest
+        self._administrator = administrator(fingerprint(self._admin_digest))
         self._cache_seconds = cache_seconds
         self._clock = clock
         self._cache: OrderedDict[bytes | UUID, tuple[float, KeyHolder]] = OrderedDict()
@@ -65,9 +74,19 @@ class Authenticator:
             return await self._by_token(credential)
         return await self._by_accesskey(credential)
 
-    async def exchange(self, credential: AccesskeyToken) -> Token:
-        """A short-lived token for an access key."""
-        return self._signer.sign(await self._by_accesskey(credential))
+    async def exchange(
+        self, credential: AccesskeyToken, wish: TokenWish
+    ) -> tuple[Principal, Token]:
+        """A short-lived token for an access key, and whom it stands for.
+
+        Raises:
+            Unauthorized: `invalid_credentials`.
+            Forbidden: `scope_missing`: the key has not got what the token is wanted for.
+        """
+        holder = await self._by_accesskey(credential)
+        scopes = grant(wish.scopes, holder.scopes)
+        meant = replace(holder, scopes=scopes, call_id=wish.call_id, is_token=True)
+        return meant, self._signer.sign(meant)
 
     def forget(self) -> None:
         """Drops what is cached: a key or a customer has changed here."""
@@ -76,22 +95,28 @@ class Authenticator:
     async def _by_accesskey(self, credential: AccesskeyToken) -> Principal:
         digest = credential.digest
         if hmac.compare_digest(digest, self._admin_digest):
-            return ADMINISTRATOR
-        return _customer_admin(
-            await self._cached(digest, lambda: self._keys.holder_of_token(digest))
-        )
+            return self._administrator
+        return _principal(await self._cached(digest, lambda: self._keys.holder_of_token(digest)))
 
     async def _by_token(self, credential: JsonWebToken) -> Principal:
         claims = self._signer.read(credential.value)
         if claims is None:
             raise _invalid()
-        if claims.subject == ADMINISTRATOR.subject:
-            return replace(ADMINISTRATOR, expires_at=claims.expires_at)
-        key = claims.subject
-        holder = await self._cached(key, lambda: self._keys.holder_of_key(key))
-        if holder.customer_id != claims.customer_id:
+        owner = await self._owner(claims.subject)
+        if (owner.customer_id, owner.key) != (claims.customer_id, claims.key):
             raise _invalid()
-        return _customer_admin(holder, claims.permission, claims.expires_at)
+        return replace(
+            owner,
+            scopes=owner.scopes & claims.scopes,
+            is_token=True,
+            call_id=claims.call_id,
+            expires_at=min(claims.expires_at, owner.expires_at or claims.expires_at),
+        )
+
+    async def _owner(self, subject: UUID) -> Principal:
+        if subject == self._administrator.subject:
+            return self._administrator
+        return _principal(await self._cached(subject, lambda: self._keys.holder_of_key(subject)))
 
     async def _cached(
         self, key: bytes | UUID, load: Callable[[], Awaitable[KeyHolder | None]]
@@ -112,18 +137,14 @@ class Authenticator:
         return loaded
 
 
-def _customer_admin(
-    holder: KeyHolder,
-    permission: Permission = Permission.CUSTOMER_ADMIN,
-    expires_at: datetime | None = None,
-) -> Principal:
-    ends = [end for end in (holder.expires_at, expires_at) if end is not None]
+def _principal(holder: KeyHolder) -> Principal:
     return Principal(
         subject=holder.accesskey_id,
         customer_id=holder.customer_id,
-        permission=permission,
+        key=fingerprint(holder.token_hash),
+        scopes=holder.scopes,
         frozen=holder.customer_status is CustomerStatus.FROZEN,
-        expires_at=min(ends, default=None),
+        expires_at=holder.expires_at,
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from api_manager.domain import addresses
+from api_manager.domain.scopes import Scope
 from evercall.contracts import base
 
 MAX_DESTINATIONS = 20
@@ -102,11 +103,23 @@ class CustomerBody(Body):
     address: Line = ""
 
 
+Scopes = Annotated[
+    list[Scope] | None,
+    Field(
+        min_length=1,
+        max_length=len(Scope),
+        description="What it may be used for; without it all but `admin`. A key cannot grant a scope that"
+        " it does not have.",
+    ),
+]
+
+
 class AccesskeyBody(Body):
     """A new access key."""
 
     name: Name = ""
     detail: Detail = ""
+    scopes: Scopes = None
     expire: Annotated[
         StrictInt | None,
         Field(
@@ -126,6 +139,27 @@ class TokenBody(Body):
     """The access key that a token is wanted for."""
 
     accesskey: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    scopes: Scopes = None
+    call_id: Annotated[
+        UUID | None,
+        Field(
+            description="With it the token opens the audio of this call and nothing else: the only"
+            " scope is `media`."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _is_for_audio_where_it_is_for_one_call(self) -> "TokenBody":
+        if self.call_id is not None and self.scopes not in (None, [Scope.MEDIA]):
+            raise ValueError("with a call_id, scopes is media alone")
+        return self
+
+    @property
+    def wanted(self) -> frozenset[Scope] | None:
+        """The scopes that the token is to have; None where nothing says so."""
+        if self.call_id is not None:
+            return frozenset({Scope.MEDIA})
+        return None if self.scopes is None else frozenset(self.scopes)
 
 
 class FlowBody(Body):

@@ -1,5 +1,5 @@
-"""What all operations under `/v1.0` and `/auth` share, once the request has reached one: a deadline,
-the body, and idempotency.
+"""What all operations under `/v1.0` and `/auth` share, once the request has reached one: the scope that
+it needs, a deadline, the body, and idempotency.
 
 The body is read here and not earlier, so that a path that takes none never reads one.
 """
@@ -17,6 +17,7 @@ from api_manager.body import read_body
 from api_manager.components import components_of
 from api_manager.domain.creation import Creation
 from api_manager.domain.json_body import decode_object
+from api_manager.domain.scopes import required_scope
 from api_manager.idempotency import Answer, KeyedRequest, fingerprint, once
 from api_manager.request_state import RequestState, state_of
 from api_manager.tenant import tenant_customer
@@ -43,16 +44,21 @@ class Operation(APIRoute):
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
         takes_body = self.body_field is not None
-        creates = "POST" in (self.methods or ())
+        [method] = sorted(self.methods or ())
+        creates = method == "POST"
+        path = self.path
 
         async def handle(request: Request) -> Response:
+            principal = state_of(request.scope).principal
+            if principal is not None:
+                principal.require(required_scope(method, path), path)
             limits = components_of(request).limits
             try:
                 async with asyncio.timeout(limits.seconds):
                     body = await read_body(request, limits.body_bytes) if takes_body else b""
                     value = _decode(request, body) if takes_body else None
                     buffered = BufferedRequest(request, body, value)
-                    if creates and state_of(request.scope).principal is not None:
+                    if creates and principal is not None:
                         return await _answer_once(buffered, handler, body)
                     return await handler(buffered)
             except TimeoutError:

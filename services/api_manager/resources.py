@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from api_manager.domain.scopes import Scope
 from evercall.contracts.call import Call
 
 
@@ -44,6 +45,7 @@ class Accesskey(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     token: str = ""
     token_prefix: str = ""
+    scopes: list[Scope]
     tm_expire: datetime | None = None
     tm_last_use: datetime | None = None
     tm_create: datetime
@@ -62,5 +64,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """A short-lived token that stands for an access key."""
 
     token: str
+    scopes: list[Scope]
+    call_id: UUID | None = None
     expires_in: int
     tm_expire: datetime

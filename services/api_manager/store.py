@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from api_manager.bodies import CustomerBody
 from api_manager.domain.credentials import AccesskeyToken
+from api_manager.domain.scopes import Scope, in_order
 from api_manager.resources import Accesskey, Customer, CustomerStatus
 from api_manager.tables import accesskey, customer
 from evercall.contracts.base import Page
@@ -95,6 +96,8 @@ class KeyHolder:
     accesskey_id: UUID
     customer_id: UUID
     customer_status: CustomerStatus
+    token_hash: bytes
+    scopes: frozenset[Scope]
     expires_at: datetime | None = None
 
 
@@ -113,11 +116,17 @@ class AccesskeyStore:
         name: str,
         detail: str,
         expire: int | None,
+        scopes: frozenset[Scope],
     ) -> Accesskey:
         """Adds a key. Said again with the same id, it gives the same key a new token: who has to ask
-        again never got the first one."""
+        again never got the first one. Another key may be asking again, so the scopes are those that
+        it may grant."""
         now = datetime.now(UTC)
-        secret = {"token_hash": token.digest, "token_prefix": token.public_prefix}
+        secret = {
+            "token_hash": token.digest,
+            "token_prefix": token.public_prefix,
+            "scopes": in_order(scopes),
+        }
         add = (
             insert(accesskey)
             .values(
@@ -182,6 +191,8 @@ class AccesskeyStore:
             sa.select(
                 accesskey.c.id,
                 accesskey.c.customer_id,
+                accesskey.c.token_hash,
+                accesskey.c.scopes,
                 accesskey.c.tm_last_use,
                 accesskey.c.tm_expire,
                 customer.c.status,
@@ -202,7 +213,14 @@ class AccesskeyStore:
             if row.tm_last_use is None or row.tm_last_use < now - LAST_USE_EVERY:
                 used = sa.update(accesskey).where(accesskey.c.id == row.id)
                 await connection.execute(used.values(tm_last_use=now))
-        return KeyHolder(row.id, row.customer_id, CustomerStatus(row.status), row.tm_expire)
+        return KeyHolder(
+            accesskey_id=row.id,
+            customer_id=row.customer_id,
+            customer_status=CustomerStatus(row.status),
+            token_hash=row.token_hash,
+            scopes=frozenset(Scope(scope) for scope in row.scopes),
+            expires_at=row.tm_expire,
+        )
 
     async def _change(self, identifier: UUID, customer_id: UUID, **values: Any) -> Accesskey | None:
         statement = (
@@ -236,4 +254,4 @@ def _customer(row: sa.Row[Any]) -> Customer:
 def _accesskey(row: sa.Row[Any]) -> Accesskey:
     fields = dict(row._mapping)
     del fields["token_hash"]
-    return Accesskey(**fields)
+    return Accesskey(scopes=[Scope(scope) for scope in fields.pop("scopes")], **fields)

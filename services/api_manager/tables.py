@@ -1,6 +1,7 @@
 """The tables of `api_manager`. Constraints and indexes stand in the migrations."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 metadata = sa.MetaData(schema="api_manager")
 
@@ -28,6 +29,7 @@ accesskey = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("token_hash", sa.LargeBinary, nullable=False),
     sa.Column("token_prefix", sa.Text, nullable=False),
+    sa.Column("scopes", ARRAY(sa.Text), nullable=False),
     sa.Column("tm_expire", sa.DateTime(timezone=True)),
     sa.Column("tm_last_use", sa.DateTime(timezone=True)),
     sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),

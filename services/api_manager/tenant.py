@@ -25,6 +25,7 @@ class Tenant:
     """The customer that the request acts for, and what the request may work with."""
 
     customer_id: UUID
+    principal: Principal
     creation: Creation
     components: Components
 
@@ -75,7 +76,7 @@ async def _tenant(
     acting_for = tenant_customer(request.query_params.get("customer_id"), principal)
     if acting_for != principal.customer_id and await components.customers.get(acting_for) is None:
         raise NotFound("customer_not_found", "There is no such customer")
-    return Tenant(acting_for, state_of(request.scope).creation, components)
+    return Tenant(acting_for, principal, state_of(request.scope).creation, components)
 
 
 async def _administration(request: Request) -> Tenant:
@@ -84,7 +85,7 @@ async def _administration(request: Request) -> Tenant:
     if not principal.is_admin:
         raise Forbidden("permission_denied", "Only the administrator may do this")
     creation = state_of(request.scope).creation
-    return Tenant(principal.customer_id, creation, components_of(request))
+    return Tenant(principal.customer_id, principal, creation, components_of(request))
 
 
 def _principal(request: Request) -> Principal:

@@ -1,21 +1,24 @@
 """Short-lived tokens: JSON Web Tokens (RFC 7519), signed with HS256 and nothing else.
 
-A token says which access key it stands for and what that may do; nothing about persons. The key itself
-is looked at again with every request, so a token does not outlive the key that it came from.
+A token says which access key it stands for and what it is good for; nothing about persons. The key itself
+is looked at again with every request, so a token outlives neither the key that it came from nor a change
+of it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
 
-from api_manager.domain.principal import Permission, Principal
+from api_manager.domain.principal import Principal
+from api_manager.domain.scopes import Scope, in_order
 from api_manager.resources import Token
 
 ALGORITHM = "HS256"
-CLAIMS = ["sub", "customer_id", "permission", "exp", "jti"]
+CLAIMS = ["sub", "customer_id", "key", "scopes", "exp", "jti"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,9 @@ class Claims:
 
     subject: UUID
     customer_id: UUID
-    permission: Permission
+    key: str
+    scopes: frozenset[Scope]
+    call_id: UUID | None
     expires_at: datetime
 
 
@@ -37,17 +42,23 @@ class TokenSigner:
         self._now = now
 
     def sign(self, principal: Principal) -> Token:
-        """A token for this caller."""
+        """A token that is good for what this caller may do."""
         expires = self._now() + self._lifetime
-        claims = {
+        scopes = in_order(principal.scopes)
+        claims: dict[str, Any] = {
             "sub": str(principal.subject),
             "customer_id": str(principal.customer_id),
-            "permission": int(principal.permission),
+            "key": principal.key,
+            "scopes": scopes,
             "exp": expires,
             "jti": uuid4().hex,
         }
+        if principal.call_id is not None:
+            claims["call_id"] = str(principal.call_id)
         return Token(
             token=jwt.encode(claims, self._key, algorithm=ALGORITHM),
+            scopes=scopes,
+            call_id=principal.call_id,
             expires_in=int(self._lifetime.total_seconds()),
             tm_expire=expires,
         )
@@ -64,10 +75,13 @@ class TokenSigner:
                 options={"require": CLAIMS, "verify_exp": False},
             )
             expires = float(claims["exp"])
+            call_id = claims.get("call_id")
             read = Claims(
                 subject=UUID(claims["sub"]),
                 customer_id=UUID(claims["customer_id"]),
-                permission=Permission(claims["permission"]),
+                key=str(claims["key"]),
+                scopes=frozenset(Scope(scope) for scope in claims["scopes"]),
+                call_id=None if call_id is None else UUID(call_id),
                 expires_at=datetime.fromtimestamp(expires, UTC),
             )
         except (

@@ -106,9 +106,8 @@ def bench_customer(lab: Lab, sound_url: str) -> Iterator[Customer]:
     created = admin.call("POST", "/customers", json={"name": "bench"})
     identifier = UUID(created["id"])
     try:
-        key = admin.call(
-            "POST", "/accesskeys", params={"customer_id": created["id"]}, json={"name": "bench"}
-        )
+        body = {"name": "bench", "scopes": ["read", "calls", "media", "admin"]}
+        key = admin.call("POST", "/accesskeys", params={"customer_id": created["id"]}, json=body)
         api = Api(lab.farm.api_url, key["token"])
         flow = api.call("POST", "/flows", json={"name": "bench", "actions": _actions(sound_url)})
         number = f"+1555{secrets.randbelow(10**7):07}"

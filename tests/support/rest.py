@@ -14,6 +14,7 @@ from deploy.lab.lab import Lab
 Json = dict[str, Any]
 
 ENDED = "hangup"
+ALL_SCOPES = ["read", "calls", "media", "admin"]
 
 _MOMENTS = ("create", "ringing", "progressing", "hangup")
 
@@ -228,9 +229,10 @@ class Customer:
 
 
 async def new_customer(lab: Lab, admin: Api, name: str) -> Customer:
-    """A customer with an access key."""
+    """A customer with an access key that may do everything."""
     identifier = str((await admin.post("/v1.0/customers", {"name": name}))["id"])
-    key = await admin.post("/v1.0/accesskeys", {"name": "test"}, customer_id=identifier)
+    body = {"name": "test", "scopes": ALL_SCOPES}
+    key = await admin.post("/v1.0/accesskeys", body, customer_id=identifier)
     return Customer(identifier, Api(lab.farm.api_url, key["token"]), admin)
 
 

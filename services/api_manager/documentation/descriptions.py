@@ -30,11 +30,14 @@ _OWN: Mapping[str, Mapping[str, str]] = {
     "Accesskey": {
         "token": "The key itself. Shown once, in the answer that created it; empty ever after.",
         "token_prefix": "How the key begins, to tell keys apart.",
+        "scopes": "What it may be used for: see *Scopes*.",
         "tm_expire": "When it ceases to work.",
         "tm_last_use": "When it was used last, to the minute.",
     },
     "Token": {
         "token": "Send it as `Authorization: Bearer …`.",
+        "scopes": "What it may be used for: see *Scopes*.",
+        "call_id": "The only call whose audio it opens; without one those of all calls.",
         "expires_in": "Seconds that it lives.",
         "tm_expire": "When it ceases to work.",
     },

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 _FLOW_ID = "0199a8f2-6c4e-7b11-9d57-0f3a5c2e8b10"
+_CALL_ID = "0199a8f2-7d02-7e43-8a1c-5b90d3e6f7a1"
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "CustomerBody": {"name": "ACME", "email": "ops@acme.example"},
-    "AccesskeyBody": {"name": "ci", "expire": 86400},
+    "AccesskeyBody": {"name": "ci", "scopes": ["read", "calls"], "expire": 86400},
     "AccesskeyChangeBody": {"name": "ci", "detail": "nightly"},
-    "TokenBody": {"accesskey": "ec_…"},
+    "TokenBody": {"accesskey": "ec_…", "scopes": ["media"], "call_id": _CALL_ID},
     "FlowBody": {
         "name": "welcome",
         "actions": [

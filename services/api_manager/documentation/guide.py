@@ -23,6 +23,21 @@ Everything belongs to a customer, and credentials see their own customer's rows 
 else's is `404`. The administrator of the platform acts for a customer with the query parameter
 `customer_id`, which every operation but those on customers takes.
 
+## Scopes
+
+An access key is made for something: its `scopes` say what. They never change; make another key instead.
+
+- `read`: see calls, activeflows, flows and numbers.
+- `calls`: place, end and delete calls; stop and delete activeflows; write and delete flows.
+- `media`: open the audio of calls.
+- `admin`: manage access keys and numbers, and read the audit log. Keys are managed with a key only, never
+  with a token.
+
+Where none are named, a new key or token gets all but `admin`. A key cannot grant a scope that it does not
+have. A token may have fewer than its key, and for a URL it should: `"scopes": ["media"]`, or a `call_id`,
+which makes it good for the audio of one call. What is missing is `403`, `SCOPE_MISSING`, and
+`details[0].scope` names it.
+
 ## Pages
 
 Lists come newest first, `page_size` rows at a time (20, at most 100), with a `next_page_token` for the

@@ -15,6 +15,7 @@ from api_manager.documentation.guide import GUIDE
 from api_manager.documentation.media_streams import TAG as MEDIA_STREAM
 from api_manager.documentation.media_streams import UPGRADED, media_stream_paths
 from api_manager.documentation.reasons import REASONS
+from api_manager.domain.scopes import is_key_management, required_scope
 from api_manager.resources import Accesskey, CallsCreated, Customer, Token
 from evercall.contracts.base import Page
 from evercall.contracts.call import Call
@@ -63,7 +64,7 @@ SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
         "type": "apiKey",
         "in": "query",
         "name": "accesskey",
-        "description": "An access key, where no header can be set.",
+        "description": "An access key, where no header can be set. For `GET` only.",
     },
 }
 
@@ -142,9 +143,21 @@ def _complete(operation: dict[str, Any], path: str, method: str) -> None:
     if not path.startswith("/v1.0/"):
         operation["security"] = []
         return
-    operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    scope = required_scope(method.upper(), path)
+    operation["security"] = [{name: [scope]} for name in _schemes(path, method)]
+    operation["description"] += f" Scope: `{scope}`."
     if method == "post":
         operation.setdefault("parameters", []).append(IDEMPOTENCY_PARAMETER)
+
+
+def _schemes(path: str, method: str) -> list[str]:
+    """How an operation may be authenticated: a key in a URL changes nothing, and a token no keys."""
+    schemes = ["bearer"]
+    if not is_key_management(path):
+        schemes.append("token")
+    if method == "get":
+        schemes.append("accesskey")
+    return schemes
 
 
 def _error_statuses(path: str, method: str, *, takes_body: bool) -> list[int]:

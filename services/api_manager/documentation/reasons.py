@@ -25,6 +25,12 @@ REASONS: Mapping[str, Reason] = {
         401, "The access key or token does not exist, has expired or was revoked."
     ),
     "PERMISSION_DENIED": Reason(403, "These credentials are not enough for this."),
+    "SCOPE_MISSING": Reason(
+        403, "The access key or token lacks the scope that `details[0].scope` names."
+    ),
+    "ACCESSKEY_REQUIRED": Reason(
+        403, "Access keys are managed with an access key, not with a token."
+    ),
     "ACCOUNT_FROZEN": Reason(403, "The customer's account is frozen; ask the administrator."),
     "ROUTE_NOT_FOUND": Reason(404, "There is no such path."),
     "CUSTOMER_NOT_FOUND": Reason(404, "There is no such customer."),

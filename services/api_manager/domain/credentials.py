@@ -33,6 +33,11 @@ class AccesskeyToken:
         return hashlib.sha256(self.value.encode()).digest()
 
     @property
+    def fingerprint(self) -> str:
+        """What tokens carry of the key that they were made with."""
+        return fingerprint(self.digest)
+
+    @property
     def public_prefix(self) -> str:
         """The part that may be shown again, to tell keys apart."""
         return self.value[:PUBLIC_PREFIX_LENGTH]
@@ -69,6 +74,11 @@ def find_credential(
     token = cookies.get("token") or query.get("token") or _bearer(authorization)
     accesskey = cookies.get("accesskey") or query.get("accesskey") or ""
     return _of_kind(token) if token else _of_kind(accesskey)
+
+
+def fingerprint(digest: bytes) -> str:
+    """Tells whether a key is still the one that a token was made with; of no use for anything else."""
+    return hashlib.sha256(b"token of " + digest).hexdigest()[:16]
 
 
 def _bearer(authorization: str) -> str:

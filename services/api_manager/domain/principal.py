@@ -2,19 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntFlag
 from uuid import UUID
+
+from api_manager.domain.scopes import ALL_SCOPES, Scope, is_key_management, scope_missing
+from evercall.service.errors import Forbidden
 
 PLATFORM_CUSTOMER = UUID("00000000-0000-0000-0000-000000000001")
 """The customer that the platform itself is. It can be neither frozen nor deleted."""
-
-
-class Permission(IntFlag):
-    """Permission bits, with the values of the public API."""
-
-    NONE = 0
-    PROJECT_ADMIN = 1
-    CUSTOMER_ADMIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +19,39 @@ class Principal:
         subject: the access key that vouches for the caller; the platform customer's id for the
             administrator's key, which is configured and not stored.
         customer_id: whose rows the caller sees.
-        permission: what the caller may do.
+        key: the fingerprint of that access key.
+        scopes: what the caller may do.
+        is_admin: the caller runs the platform.
+        is_token: the caller came with a token and not with the key itself.
+        call_id: the one call that the caller may have to do with; None for all.
         frozen: the customer's account is frozen.
         expires_at: when the credential ends; None for never.
     """
 
     subject: UUID
     customer_id: UUID
-    permission: Permission
+    key: str
+    scopes: frozenset[Scope] = ALL_SCOPES
+    is_admin: bool = False
+    is_token: bool = False
+    call_id: UUID | None = None
     frozen: bool = False
     expires_at: datetime | None = None
 
-    @property
-    def is_admin(self) -> bool:
-        """Whether the caller runs the platform."""
-        return Permission.PROJECT_ADMIN in self.permission
+    def require(self, scope: Scope, path: str) -> None:
+        """Lets the caller go on to an operation, or not.
+
+        Raises:
+            Forbidden: `accesskey_required`, `scope_missing`.
+        """
+        if self.is_token and is_key_management(path):
+            raise Forbidden(
+                "accesskey_required", "Access keys are managed with an access key, not with a token"
+            )
+        if scope not in self.scopes:
+            raise scope_missing(scope)
 
 
-ADMINISTRATOR = Principal(
-    subject=PLATFORM_CUSTOMER,
-    customer_id=PLATFORM_CUSTOMER,
-    permission=Permission.PROJECT_ADMIN | Permission.CUSTOMER_ADMIN,
-)
+def administrator(key: str) -> Principal:
+    """Who holds the configured key."""
+    return Principal(PLATFORM_CUSTOMER, PLATFORM_CUSTOMER, key, is_admin=True)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from api_manager.answers import Page, answers, json_answer
 from api_manager.bodies import AccesskeyBody, AccesskeyChangeBody
 from api_manager.domain.credentials import ACCESSKEY_PREFIX, AccesskeyToken
+from api_manager.domain.scopes import grant
 from api_manager.operation import Operation
 from api_manager.request_state import state_of
 from api_manager.resources import Accesskey
@@ -32,6 +33,7 @@ async def list_accesskeys(page: Page, tenant: ActingTenant) -> Response:
 async def create_accesskey(body: AccesskeyBody, tenant: ActingTenant, request: Request) -> Response:
     """The answer holds the `token`: it is shown this once and stored nowhere. A repeated request
     (`Idempotency-Key`) does not show it again."""
+    scopes = grant(body.scopes, tenant.principal.scopes)
     token = AccesskeyToken(ACCESSKEY_PREFIX + secrets.token_urlsafe(TOKEN_BYTES))
     created = await tenant.components.accesskeys.create(
         tenant.creation.id("accesskey"),
@@ -40,6 +42,7 @@ async def create_accesskey(body: AccesskeyBody, tenant: ActingTenant, request: R
         name=body.name,
         detail=body.detail,
         expire=body.expire,
+        scopes=scopes,
     )
     state_of(request.scope).kept_body = msgspec.json.encode(created)
     return json_answer(msgspec.structs.replace(created, token=token.value))

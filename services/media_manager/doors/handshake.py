@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httptools
 from picows import WSAutoPingStrategy
@@ -241,7 +242,7 @@ class Handshake(asyncio.Protocol):
             check_upgrade(head)
             target = urlsplit(head.target)
             request = read_request(target.path, target.query)
-            credentials = self._credentials(head, target.query)
+            credentials = self._credentials(head, target.query, request.call_id)
             session = await self._shared.open_session(request, credentials)
         except PlatformError as error:
             self._refuse(error)
@@ -252,10 +253,10 @@ class Handshake(asyncio.Protocol):
             link = WebSocketLink(session, resumed=request.resume is not None)
             self._upgrade(link, session, plain_head(head) + bytes(self._buffer[len(data) :]))
 
-    def _credentials(self, head: Head, query: str) -> Credentials:
+    def _credentials(self, head: Head, query: str, call_id: UUID) -> Credentials:
         peer = self._transport.get_extra_info("peername") or ("",)
         client = client_address(peer[0], head.header("x-forwarded-for"), self._shared.trusted)
-        return Credentials(query, head.header("authorization"), client)
+        return Credentials(query, head.header("authorization"), client, call_id)
 
     # -- answers -------------------------------------------------------------------------------
 

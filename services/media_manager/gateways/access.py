@@ -1,6 +1,7 @@
 """Who may open a stream: asked of `api_manager`."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from evercall.bus.bus import Bus
 from evercall.contracts.access import Access, AccessCheck
@@ -8,11 +9,12 @@ from evercall.contracts.access import Access, AccessCheck
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request brought along. Secret."""
+    """What a request brought along, and for which call. Secret."""
 
     query: str
     authorization: str
     client: str
+    call_id: UUID
 
 
 class AccessGateway:
@@ -31,6 +33,7 @@ class AccessGateway:
             query=credentials.query,
             authorization=credentials.authorization,
             client=credentials.client,
+            call_id=credentials.call_id,
             counts=counts,
         )
         return await self._bus.ask("api_manager", request)

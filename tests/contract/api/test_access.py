@@ -19,7 +19,7 @@ def _the_labs_api_manager(ready_lab: Lab) -> None:
 
 
 async def check(api: Api, query: str = "", **fields: Any) -> Access:
-    request = AccessCheck(query=query, client="127.20.9.7", **fields)
+    request = AccessCheck(query=query, client="127.20.9.7", **({"call_id": new_id()} | fields))
     access = await api.bus.ask("api_manager", request)
     assert isinstance(access, Access)
     return access

@@ -10,6 +10,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from api_manager.components import Components
+from api_manager.domain.scopes import Scope
 from api_manager.settings import Settings
 from evercall.bus.bus import Bus
 from evercall.contracts.flow import ActiveflowStart
@@ -77,7 +78,8 @@ class Api:
         async with self.admin() as admin:
             made = (await admin.post("/v1.0/customers", json={"name": name})).json()
             query = {"customer_id": made["id"]}
-            key = await admin.post("/v1.0/accesskeys", params=query, json={"name": "first"})
+            body = {"name": "first", "scopes": list(Scope)}
+            key = await admin.post("/v1.0/accesskeys", params=query, json=body)
             token = key.json()["token"]
             try:
                 async with self.client(token) as client:

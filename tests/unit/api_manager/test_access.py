@@ -29,7 +29,8 @@ class Door:
         ).handlers
 
     async def ask(self, query: str = "", **fields: Any) -> Access:
-        request = AccessCheck(query=query, **({"client": "192.0.2.7"} | fields))
+        given: dict[str, Any] = {"client": "192.0.2.7", "call_id": new_id()} | fields
+        request = AccessCheck(query=query, **given)
         answer = await self._handlers[AccessCheck](request)
         assert isinstance(answer, Access)
         return answer

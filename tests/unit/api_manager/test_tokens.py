@@ -1,17 +1,19 @@
 """Tokens: what they say, and what does not pass for one."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
 
-from api_manager.domain.principal import Permission, Principal
+from api_manager.domain.principal import Principal
+from api_manager.domain.scopes import Scope
 from api_manager.tokens import Claims, TokenSigner
 from evercall.service.identity import new_id
 
 KEY = "a signing key that is long enough for a test"
-PRINCIPAL = Principal(new_id(), new_id(), Permission.CUSTOMER_ADMIN)
+PRINCIPAL = Principal(new_id(), new_id(), "fingerprint", frozenset({Scope.READ, Scope.MEDIA}))
 
 
 class Now:
@@ -36,7 +38,8 @@ def claims(**changes: Any) -> dict[str, Any]:
     made = {
         "sub": str(PRINCIPAL.subject),
         "customer_id": str(PRINCIPAL.customer_id),
-        "permission": 32,
+        "key": "fingerprint",
+        "scopes": ["read", "media"],
         "exp": 1_800_000_000,
         "jti": "1",
     }
@@ -49,15 +52,25 @@ def test_a_token_says_what_it_was_made_for(signer: TokenSigner) -> None:
     assert signer.read(token.token) == Claims(
         PRINCIPAL.subject,
         PRINCIPAL.customer_id,
-        Permission.CUSTOMER_ADMIN,
+        "fingerprint",
+        frozenset({Scope.READ, Scope.MEDIA}),
+        None,
         datetime(2026, 1, 2, 0, 15, tzinfo=UTC),
     )
     assert token.expires_in == 900
 
 
+def test_a_token_for_one_call_says_so(signer: TokenSigner) -> None:
+    call_id = new_id()
+    token = signer.sign(dataclasses.replace(PRINCIPAL, call_id=call_id))
+    read = signer.read(token.token)
+    assert read is not None
+    assert read.call_id == token.call_id == call_id
+
+
 def test_a_token_holds_nothing_but_its_claims(signer: TokenSigner) -> None:
     payload = jwt.decode(signer.sign(PRINCIPAL).token, options={"verify_signature": False})
-    assert set(payload) == {"sub", "customer_id", "permission", "exp", "jti"}
+    assert set(payload) == {"sub", "customer_id", "key", "scopes", "exp", "jti"}
 
 
 def test_a_token_ends(signer: TokenSigner, now: Now) -> None:
@@ -68,7 +81,7 @@ def test_a_token_ends(signer: TokenSigner, now: Now) -> None:
     assert signer.read(token.token) is None
 
 
-@pytest.mark.parametrize("missing", ["sub", "customer_id", "permission", "exp", "jti"])
+@pytest.mark.parametrize("missing", ["sub", "customer_id", "key", "scopes", "exp", "jti"])
 def test_every_claim_is_needed(signer: TokenSigner, missing: str) -> None:
     assert signer.read(jwt.encode(claims(**{missing: None}), KEY, algorithm="HS256")) is None
 
@@ -76,7 +89,8 @@ def test_every_claim_is_needed(signer: TokenSigner, missing: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sub": "admin"}, {"customer_id": "5"}, {"permission": "all"}, {"permission": [1]},
+        {"sub": "admin"}, {"customer_id": "5"}, {"scopes": "all"}, {"scopes": [1]}, {"scopes": 3},
+        {"call_id": "5"}, {"call_id": 5},
         {"exp": "soon"}, {"exp": 1}, {"exp": 10**18}, {"customer_id": 5},
     ],
 )  # fmt: skip

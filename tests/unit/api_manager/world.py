@@ -15,6 +15,7 @@ from api_manager.bodies import CustomerBody
 from api_manager.components import Components, OperationLimits
 from api_manager.domain.creation import Creation
 from api_manager.domain.credentials import AccesskeyToken
+from api_manager.domain.scopes import Scope, in_order
 from api_manager.idempotency import Answer, IdempotencyStore, KeyedRequest
 from api_manager.resources import Accesskey, Customer, CustomerStatus
 from api_manager.settings import Settings
@@ -100,6 +101,7 @@ class MemoryAccesskeys:
     async def create(
         self, identifier: UUID, customer_id: UUID, token: AccesskeyToken, **values: Any
     ) -> Accesskey:
+        self.hashes = {digest: key for digest, key in self.hashes.items() if key != identifier}
         self.hashes[token.digest] = identifier
         made = Accesskey(
             id=identifier,
@@ -107,6 +109,7 @@ class MemoryAccesskeys:
             name=values["name"],
             detail=values["detail"],
             token_prefix=token.public_prefix,
+            scopes=in_order(values["scopes"]),
             tm_create=NOW,
             tm_update=NOW,
         )
@@ -139,7 +142,9 @@ class MemoryAccesskeys:
         customer = None if row is None else self._customers.rows.get(row.customer_id)
         if row is None or customer is None:
             return None
-        return KeyHolder(row.id, row.customer_id, customer.status, row.tm_expire)
+        (digest,) = (digest for digest, owner in self.hashes.items() if owner == identifier)
+        scopes = frozenset(row.scopes)
+        return KeyHolder(row.id, row.customer_id, customer.status, digest, scopes, row.tm_expire)
 
 
 class MemoryIdempotency:
@@ -167,6 +172,13 @@ class MemoryIdempotency:
 
     async def release(self, request: KeyedRequest) -> None:
         self._settle(request, "free")
+
+    def abandon(self) -> None:
+        """As if the replicas had died before they could record an answer, and been outwaited."""
+        self.rows = {
+            place: (fingerprint, creation, "free")
+            for place, (fingerprint, creation, _) in self.rows.items()
+        }
 
     def _settle(self, request: KeyedRequest, state: Answer | str) -> None:
         place = (request.customer_id, request.key)
@@ -229,7 +241,7 @@ class World:
             authenticator=Authenticator(
                 self.accesskeys,
                 signer,
-                admin_accesskey=ADMIN_KEY,
+                admin_accesskey=self.settings.admin_accesskey.get_secret_value(),
                 cache_seconds=2.0,
                 clock=self.clock,
             ),
@@ -242,6 +254,10 @@ class World:
             id=self.customer_id, name="ACME", tm_create=NOW, tm_update=NOW
         )
         self.accesskeys.rows[key_id] = Accesskey(
-            id=key_id, customer_id=self.customer_id, tm_create=NOW, tm_update=NOW
+            id=key_id,
+            customer_id=self.customer_id,
+            scopes=list(Scope),
+            tm_create=NOW,
+            tm_update=NOW,
         )
         self.accesskeys.hashes[AccesskeyToken(CUSTOMER_KEY).digest] = key_id

@@ -19,6 +19,7 @@ from evercall.contracts.media import (
     StreamHandedOver,
 )
 from evercall.service.errors import PlatformError
+from evercall.service.identity import new_id
 from evercall.service.lifecycle import Tasks
 from media_manager.caretaker import Caretaker
 from media_manager.domain.closing import StreamEnd
@@ -31,7 +32,7 @@ from media_manager.registry import Registry
 from media_manager.session import Session
 
 CALL, CUSTOMER = UUID(int=2), UUID(int=3)
-CREDENTIALS = Credentials("token=x", "", "192.0.2.1")
+CREDENTIALS = Credentials("token=x", "", "192.0.2.1", new_id())
 ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)
 
 
