@@ -37,7 +37,7 @@ async def accepted_for(client: httpx.AsyncClient, refusal: tuple[int, str]) -> f
     async with asyncio.timeout(20):
         while True:
             asked = time.monotonic()
-            answer = await client.get("/v1.0/accesskeys")
+            answer = await client.get("/v1.0/flows")
             if answer.status_code != 200:
                 assert reason(answer) == refusal
                 return last - began
@@ -61,16 +61,16 @@ async def test_a_revoked_key_is_refused_at_once_here_and_soon_elsewhere(
     made = await tenant.post("/v1.0/accesskeys", {"name": "second"})
     elsewhere = other_replica(api)
     async with api.client(made["token"]) as here, elsewhere.client(made["token"]) as there:
-        assert (await here.get("/v1.0/accesskeys")).status_code == 200
-        assert (await there.get("/v1.0/accesskeys")).status_code == 200
+        assert (await here.get("/v1.0/flows")).status_code == 200
+        assert (await there.get("/v1.0/flows")).status_code == 200
         token = (await there.post("/auth/token", json={"accesskey": made["token"]})).json()["token"]
         revoked = await tenant.client.delete(f"/v1.0/accesskeys/{made['id']}")
         assert revoked.json()["tm_delete"] is not None
-        assert reason(await here.get("/v1.0/accesskeys")) == (401, "INVALID_CREDENTIALS")
+        assert reason(await here.get("/v1.0/flows")) == (401, "INVALID_CREDENTIALS")
         bound = api.settings.accesskey_cache_seconds
         assert await accepted_for(there, (401, "INVALID_CREDENTIALS")) <= bound
     async with elsewhere.client(token) as there:
-        assert reason(await there.get("/v1.0/accesskeys")) == (401, "INVALID_CREDENTIALS")
+        assert reason(await there.get("/v1.0/flows")) == (401, "INVALID_CREDENTIALS")
 
 
 async def test_a_key_expires(api: Api, tenant: Tenant) -> None:
@@ -95,7 +95,7 @@ async def test_a_frozen_customer_is_refused_everywhere_and_comes_back(
     elsewhere = other_replica(api)
     path = f"/v1.0/customers/{tenant.id}"
     async with api.admin() as admin, elsewhere.client(tenant.key) as there:
-        assert (await there.get("/v1.0/accesskeys")).status_code == 200
+        assert (await there.get("/v1.0/flows")).status_code == 200
         assert (await admin.post(f"{path}/freeze")).status_code == 200
         assert reason(await tenant.client.get("/v1.0/accesskeys")) == (403, "ACCOUNT_FROZEN")
         bound = api.settings.accesskey_cache_seconds
