@@ -114,11 +114,12 @@ class Session:
         if messages:
             link.send(messages)
 
-    def received(self, data: bytes, now: float) -> None:
-        """A binary message of the application."""
-        self.stream.hear(data, now)
+    def received(self, data: bytes, now: float) -> int:
+        """A binary message of the application. Returns how many of the framing's messages it held."""
+        messages = self.stream.hear(data, now)
         self.play()
         self._after()
+        return messages
 
     def received_text(self, text: bytes, now: float) -> None:
         """A text message of the application."""

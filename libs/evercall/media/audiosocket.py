@@ -20,6 +20,10 @@ from evercall.media.keypad import KEYS
 HEAD_SIZE = 3
 LONGEST_PAYLOAD = 0xFFFF
 
+MOST_AT_ONCE = 4096
+"""Messages in one piece of bytes: a mebibyte of frames of 20 ms has 3246 of them. Of the smallest it would have
+350,000, which take more than a second to read."""
+
 _HEAD = struct.Struct("!BH")
 
 
@@ -147,7 +151,10 @@ class StreamReader:
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The kinds and payloads that are complete with these bytes."""
+        """The kinds and payloads that are complete with these bytes.
+
+        Of more than `MOST_AT_ONCE` the first ones and one more are returned; the bytes after them are dropped.
+        """
         if self._rest:
             data = self._rest + data
         messages = []
@@ -159,6 +166,8 @@ class StreamReader:
                 break
             position = begin + length
             messages.append((kind, data[begin:position]))
+            if len(messages) > MOST_AT_ONCE:
+                position = end
         self._rest = data[position:]
         return messages
 
@@ -183,11 +192,15 @@ class AudioSocketFraming:
         if len(data) == self._whole and data.startswith(self._head) and not self._reader.buffered:
             return [Audio(data[HEAD_SIZE:])]
         received: list[Received] = []
-        for kind, payload in self._reader.feed(data):
+        messages = self._reader.feed(data)
+        for kind, payload in messages[:MOST_AT_ONCE]:
             if kind == self._kind and payload and not len(payload) % 2:
                 received.append(Audio(payload))
                 continue
             received.append(self._other(kind, payload))
+        if len(messages) > MOST_AT_ONCE:
+            fault = Fault(Code.AUDIOSOCKET_CROWD, "too many messages came at once")
+            received.append(fault)
         return received
 
     def _other(self, kind: int, payload: bytes) -> Received:

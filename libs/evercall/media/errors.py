@@ -31,6 +31,7 @@ class Code(StrEnum):
     AUDIOSOCKET_LENGTH = "audiosocket_length"
     AUDIOSOCKET_DIGIT = "audiosocket_digit"
     AUDIOSOCKET_RATE = "audiosocket_rate"
+    AUDIOSOCKET_CROWD = "audiosocket_crowd"
     # Audio
     ODD_LENGTH = "odd_length"
     FRAME_LENGTH = "frame_length"

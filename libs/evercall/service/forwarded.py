@@ -20,7 +20,7 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     """
     address = peer
     for entry in reversed(forwarded_for.split(",")):
-        if not _is_trusted(address, trusted):
+        if not is_trusted(address, trusted):
             break
         candidate = entry.strip()
         if not _is_address(candidate):
@@ -38,7 +38,8 @@ def limited_as(address: str) -> str:
     return f"{network:x}::/64"
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether this is a proxy of ours."""
     if not trusted or not _is_address(address):
         return False
     parsed = ipaddress.ip_address(address)

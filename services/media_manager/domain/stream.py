@@ -137,12 +137,14 @@ class Stream:
 
     # -- from the application ------------------------------------------------------------------
 
-    def hear(self, data: bytes, now: float) -> None:
-        """A binary message."""
+    def hear(self, data: bytes, now: float) -> int:
+        """A binary message. Returns how many of the framing's messages it held."""
         found = self._framing.receive(data)
         if not found:
             self._waits = True
         for received in found:
+            if self.ending is not None:
+                break
             if type(received) is Audio:
                 self._queue(received.data, now)
             elif isinstance(received, Fault):
@@ -154,6 +156,7 @@ class Stream:
                     self._fault("wrong_identity", "this connection is of another stream", now)
             elif isinstance(received, Digit):
                 self._fault("dtmf_unsupported", "keys can't be sent into the call", now)
+        return len(found)
 
     def hear_text(self, text: bytes, now: float) -> None:
         """A text message."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from media_manager.domain.backlog import Backlog
 from media_manager.domain.closing import StreamEnd
+from media_manager.doors.reading import PIECE, Throttle
 from media_manager.doors.websocket import SOCKET_BUFFER, WRITE_BUFFER
 from media_manager.session import Session
 
 
-class AudioSocketLink(asyncio.Protocol):
+class AudioSocketLink(asyncio.BufferedProtocol):
     """A message of hang-up ends the stream; a connection that just ends is made again."""
 
     takes_keys = True
@@ -21,6 +22,8 @@ class AudioSocketLink(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._blocked = False
         self._backlog = Backlog()
+        self._throttle = Throttle()
+        self._piece = memoryview(bytearray(PIECE))
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,13 +35,20 @@ class AudioSocketLink(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._transport.write(self._session.stream.opening())
 
-    def data_received(self, data: bytes) -> None:
-        """Some of what the application says."""
-        self._session.received(data, self._loop.time())
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Room for a piece of what the application says."""
+        return self._piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """A piece is there."""
+        messages = self._session.received(bytes(self._piece[:nbytes]), self._loop.time())
+        if self._transport is not None:
+            self._throttle.took(self._transport, messages, nbytes)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone."""
         self._transport = None
+        self._throttle.stop()
         self._session.link_lost(self, None, self._loop.time())
         self.gone.set()
 

@@ -23,6 +23,7 @@ from media_manager.domain.closing import StreamEnd
 from media_manager.domain.options import StreamOptions
 from media_manager.domain.target import Target, read_target
 from media_manager.doors.audiosocket import open_audiosocket
+from media_manager.doors.reading import Pieces
 from media_manager.doors.rtp import open_rtp
 from media_manager.doors.websocket import LONGEST_MESSAGE, PICOWS_LOG, PING_SECONDS, WebSocketLink
 from media_manager.registry import Registry
@@ -143,7 +144,7 @@ class Dialer:
         if target.authorization:
             headers["Authorization"] = target.authorization
         link = WebSocketLink(session, resumed=resumed)
-        await ws_connect(
+        transport, _ = await ws_connect(
             lambda: link,
             target.url,
             ssl_context=self._tls if target.url.startswith("wss:") else None,
@@ -157,7 +158,10 @@ class Dialer:
             auto_ping_reply_timeout=PING_SECONDS,
             auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
             use_aiofastnet=False,
+            enable_auto_pong=False,
         )
+        connection = transport.underlying_transport
+        connection.set_protocol(Pieces(connection.get_protocol()))
         return link
 
     async def _rtp(self, session: Session, target: Target, address: str, resumed: bool) -> Outbound:

@@ -11,6 +11,7 @@ import binascii
 import http
 import re
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,13 +29,14 @@ from evercall.service.errors import (
     PlatformError,
     Unavailable,
 )
-from evercall.service.forwarded import Network, client_address
+from evercall.service.forwarded import Network, client_address, is_trusted, limited_as
 from evercall.service.identity import new_id
 from evercall.service.lifecycle import Tasks
 from evercall.service.logging import get_logger
 from evercall.service.problem import to_problem
 from media_manager import metrics
 from media_manager.domain.request import StreamRequest, read_request
+from media_manager.doors.reading import PIECE, Pieces, feed
 from media_manager.doors.websocket import (
     LONGEST_MESSAGE,
     PICOWS_LOG,
@@ -47,8 +49,12 @@ from media_manager.session import Session
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 5.0
-EARLY_BYTES = 64 * 1024
+EARLY_BYTES = 8 * 1024
 """What a client may send before it is let in."""
+
+STRANGERS_SHARE = 4
+"""Of all connections one address may have this part before any of them is let in. Not less: when a process dies, a
+thousand streams of one application may come back at once."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
 
@@ -151,6 +157,10 @@ def _no_websocket(name: str, message: str) -> InvalidRequest:
     return InvalidRequest("websocket_required", message, details={"field": name})
 
 
+def _too_many() -> Unavailable:
+    return Unavailable("too_many_connections", "Too many connections; try again")
+
+
 class Handshakes:
     """Makes a `Handshake` for each connection, as long as there are not too many."""
 
@@ -167,17 +177,38 @@ class Handshakes:
         self.trusted = trusted
         self.most = most
         self.connections: set[asyncio.BaseTransport] = set()
+        self._strangers: Counter[str] = Counter()
+
+    def enter(self, address: str) -> None:
+        """Somebody from this address is to be let in or not.
+
+        Raises:
+            Unavailable: of those that wait for it too many are from there.
+        """
+        if self._strangers[address] >= max(1, self.most // STRANGERS_SHARE):
+            raise _too_many()
+        self._strangers[address] += 1
+
+    def leave(self, address: str) -> None:
+        """He is in, or gone."""
+        self._strangers[address] -= 1
+        if self._strangers[address] <= 0:
+            del self._strangers[address]
 
     def __call__(self) -> "Handshake":
         return Handshake(self)
 
 
-class Handshake(asyncio.Protocol):
+class Handshake(asyncio.BufferedProtocol):
     """One connection until the upgrade."""
 
     def __init__(self, shared: Handshakes) -> None:
         self._shared = shared
         self._buffer = bytearray()
+        self._piece = memoryview(bytearray(PIECE))
+        self._early = 0
+        self._address = ""
+        """as whose it is counted"""
         self._transport: Any = None
         self._timeout: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -191,7 +222,12 @@ class Handshake(asyncio.Protocol):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._shared.connections) > self._shared.most:
-            self._refuse(Unavailable("too_many_connections", "Too many connections; try again"))
+            self._refuse(_too_many())
+            return
+        try:
+            self._enter(self._client(""))
+        except Unavailable as error:
+            self._refuse(error)
             return
         loop = asyncio.get_running_loop()
         self._timeout = loop.call_later(HEAD_SECONDS, self._too_slow)
@@ -199,21 +235,28 @@ class Handshake(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The client gave up, or was answered."""
         self._shared.connections.discard(self._transport)
+        self._leave()
         self._stop_waiting()
         if self._task is not None:
             self._task.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Some of the head."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Room for a piece of the head."""
+        return self._piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Some of the head, or of what follows it."""
         if self._transport.is_closing():
             return
-        self._buffer += data
+        known = len(self._buffer)
+        self._buffer += self._piece[:nbytes]
         if self._task is not None:
             # Reading goes on, because only a reader notices that the client has gone.
-            if len(self._buffer) > EARLY_BYTES:
+            self._early += nbytes
+            if self._early > EARLY_BYTES:
                 self._transport.pause_reading()
             return
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(b"\r\n\r\n", max(0, known - 3))
         if end < 0 and len(self._buffer) <= HEAD_BYTES:
             return
         self._stop_waiting()
@@ -239,6 +282,7 @@ class Handshake(asyncio.Protocol):
             given = head.header("x-request-id")
             if _REQUEST_ID.fullmatch(given):
                 self._request_id = given
+            self._enter(self._client(head.header("x-forwarded-for")))
             check_upgrade(head)
             target = urlsplit(head.target)
             request = read_request(target.path, target.query)
@@ -254,9 +298,27 @@ class Handshake(asyncio.Protocol):
             self._upgrade(link, session, plain_head(head) + bytes(self._buffer[len(data) :]))
 
     def _credentials(self, head: Head, query: str, call_id: UUID) -> Credentials:
-        peer = self._transport.get_extra_info("peername") or ("",)
-        client = client_address(peer[0], head.header("x-forwarded-for"), self._shared.trusted)
+        client = self._client(head.header("x-forwarded-for"))
         return Credentials(query, head.header("authorization"), client, call_id)
+
+    def _client(self, forwarded: str) -> str:
+        peer = self._transport.get_extra_info("peername") or ("",)
+        return client_address(peer[0], forwarded, self._shared.trusted)
+
+    def _enter(self, client: str) -> None:
+        """Whoever stands before us in the way of everybody is not counted: before its head is read nobody knows
+        for whom it speaks."""
+        self._leave()
+        if is_trusted(client, self._shared.trusted):
+            return
+        address = limited_as(client)
+        self._shared.enter(address)
+        self._address = address
+
+    def _leave(self) -> None:
+        if self._address:
+            self._shared.leave(self._address)
+            self._address = ""
 
     # -- answers -------------------------------------------------------------------------------
 
@@ -286,6 +348,7 @@ class Handshake(asyncio.Protocol):
             session.link_refused()
             return
         self._task = None
+        self._leave()
         protocol = WSProtocol(
             None,
             None,
@@ -298,27 +361,17 @@ class Handshake(asyncio.Protocol):
             PING_SECONDS,
             PING_SECONDS,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,
+            False,
             LONGEST_MESSAGE,
             None,
             4096,
         )
         link.on_closed = lambda: self._shared.connections.discard(transport)
-        transport.set_protocol(protocol)
+        transport.set_protocol(Pieces(protocol))
         protocol.connection_made(transport)
-        _feed(protocol, data)
+        # Before what was read already is looked at, and may show that enough was read for now.
+        transport.resume_reading()
+        feed(protocol, memoryview(data))
         if not link.was_connected:
             self._shared.connections.discard(transport)
             session.link_refused()
-            return
-        transport.resume_reading()
-
-
-def _feed(protocol: Any, data: bytes) -> None:
-    """Gives a buffered protocol bytes that were read before it was there."""
-    while data:
-        room = protocol.get_buffer(len(data))
-        count = min(len(room), len(data))
-        room[:count] = data[:count]
-        protocol.buffer_updated(count)
-        data = data[count:]

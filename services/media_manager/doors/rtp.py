@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
+from media_manager.domain.allowance import Allowance
 from media_manager.domain.closing import StreamEnd
+from media_manager.doors.reading import BURST, TOKENS_PER_SECOND
 from media_manager.session import Session
 
 
@@ -20,6 +22,7 @@ class RtpLink(asyncio.DatagramProtocol):
         self._session = session
         self._transport: Any = None
         self._loop = asyncio.get_running_loop()
+        self._allowance = Allowance(TOKENS_PER_SECOND, BURST)
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -27,8 +30,11 @@ class RtpLink(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
-        """A packet of the application."""
-        self._session.received(data, self._loop.time())
+        """A packet of the application; of a flood most are dropped."""
+        now = self._loop.time()
+        if not self._allowance.spend(0, now):
+            self._allowance.spend(1, now)
+            self._session.received(data, now)
 
     def error_received(self, exc: Exception) -> None:
         """Nobody listens there now."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from evercall.media.audiosocket import (
     AUDIO_KINDS,
+    MOST_AT_ONCE,
     RATES,
     AudioSocketFraming,
     ErrorMessage,
@@ -225,3 +226,16 @@ def test_the_rest_of_a_connection_is_told_in_messages() -> None:
 def test_a_rate_without_a_kind_is_refused() -> None:
     with pytest.raises(FormatError):
         AudioSocketFraming(11_025)
+
+
+@pytest.mark.parametrize("more", [0, 1, 100_000])
+def test_of_a_crowd_of_messages_the_first_are_heard(more: int) -> None:
+    framing = AudioSocketFraming(8000)
+    smallest = build_audio(8000, b"\1\2")
+    heard = framing.receive(smallest * (MOST_AT_ONCE + more) + smallest[:1])
+    assert heard[:MOST_AT_ONCE] == [Audio(b"\1\2")] * MOST_AT_ONCE
+    assert [each.code for each in heard[MOST_AT_ONCE:] if isinstance(each, Fault)] == (
+        [Code.AUDIOSOCKET_CROWD] if more else []
+    )
+    # What was dropped does not shift what comes next.
+    assert framing.receive(smallest if more else smallest[1:]) == [Audio(b"\1\2")]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_network
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from evercall.service.lifecycle import Tasks
 from media_manager.domain.closing import CLOSE_CODES, StreamEnd
 from media_manager.domain.request import StreamRequest
 from media_manager.doors import handshake
-from media_manager.doors.handshake import HEAD_BYTES, Handshakes
+from media_manager.doors.handshake import HEAD_BYTES, STRANGERS_SHARE, Handshakes
+from media_manager.doors.reading import BURST, PIECE, TOKENS_PER_SECOND
+from media_manager.doors.websocket import LONGEST_MESSAGE, WebSocketLink
 from media_manager.gateways.access import Credentials
 from media_manager.inner.leg import InnerSocket
 from media_manager.session import Session
@@ -64,7 +67,9 @@ class Door:
         self.is_stuck = False
         self.port = 0
         self.inner = InnerSocket("127.0.0.1")
-        self.handshakes = Handshakes(self.open, Tasks(asyncio.Event()), trusted=(), most=3)
+        self.handshakes = Handshakes(
+            self.open, Tasks(asyncio.Event()), trusted=(), most=3 * STRANGERS_SHARE
+        )
 
     async def open(self, request: StreamRequest, credentials: Credentials) -> Session:
         self.asked.append((request, credentials))
@@ -90,6 +95,11 @@ async def door() -> AsyncIterator[Door]:
     door.port = server.sockets[0].getsockname()[1]
     yield door
     server.close()
+    for transport in list(door.handshakes.connections):
+        transport.abort()  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while door.handshakes.connections:
+            await asyncio.sleep(0)
     await door.handshakes.tasks.cancel_all()
     await door.inner.close()
 
@@ -183,11 +193,44 @@ async def test_half_a_head_is_waited_for_and_not_for_ever(
     assert door.asked == []
 
 
-async def test_there_is_a_most_of_connections(door: Door, connect: Connect) -> None:
+async def test_there_is_a_most_of_connections(
+    door: Door, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "STRANGERS_SHARE", 1)
+    door.handshakes.most = 3
     for _ in range(door.handshakes.most):
         await connect()
     answered, _ = await refusal(connect, b"")
     assert answered == 503
+
+
+async def test_one_address_may_not_hold_all_doors(door: Door, connect: Connect) -> None:
+    door.handshakes.most = 2 * STRANGERS_SHARE
+    door.is_stuck = True
+    reader, writer = await connect()
+    writer.write(head())
+    await connect()
+    answered, _ = await refusal(connect, b"")
+    assert answered == 503
+    door.released.set()
+    async with asyncio.timeout(5):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    await connect()  # who is let in does not count any more
+
+
+async def test_behind_a_proxy_its_clients_are_counted(door: Door, connect: Connect) -> None:
+    door.handshakes.most = STRANGERS_SHARE
+    door.handshakes.trusted = [ip_network("127.0.0.1/32")]
+    door.is_stuck = True
+    for client in ("192.0.2.1", "192.0.2.2"):
+        _, writer = await connect()
+        door.entered.clear()
+        writer.write(head(X_Forwarded_For=client))
+        async with asyncio.timeout(5):
+            await door.entered.wait()
+    answered, _ = await refusal(connect, head(X_Forwarded_For="192.0.2.2"))
+    assert answered == 503
+    assert len(door.asked) == 2
 
 
 async def test_who_left_meanwhile_may_come_back(door: Door, connect: Connect) -> None:
@@ -249,6 +292,91 @@ async def test_who_asks_and_asks_and_never_reads_is_cut_off_and_may_come_back(
             await asyncio.sleep(0.01)
     assert door.keeper.ends == []
     assert door.session.away_since is not None
+
+
+async def upgraded(connect: Connect) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that is let in and has heard its start."""
+    reader, writer = await connect()
+    writer.write(head())
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"\r\n\r\n")
+        await frame(reader)
+    return reader, writer
+
+
+def said(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A small frame of a client, under a mask of zeros."""
+    assert len(payload) < 126
+    return bytes((opcode | fin << 7, 0x80 | len(payload))) + bytes(4) + payload
+
+
+async def test_a_message_may_come_in_some_frames(door: Door, connect: Connect) -> None:
+    reader, writer = await upgraded(connect)
+    parts = [b'{"type":', b'"mark",', b'"name":"a"}']
+    writer.write(said(1, parts[0], fin=False) + said(9, b"?") + said(0, parts[1], fin=False))
+    writer.write(said(0, b"", fin=False) * 60 + said(0, parts[2]))
+    async with asyncio.timeout(5):
+        assert await frame(reader) == (10, b"?")
+        kind, marked = await frame(reader)
+    assert (kind, json.loads(marked)["type"]) == (1, "marked")
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_a_message_in_very_many_frames_is_too_big(
+    door: Door, connect: Connect, opcode: int
+) -> None:
+    """Twenty thousand empty frames cost time that grew with their square."""
+    reader, writer = await upgraded(connect)
+    writer.write(said(opcode, fin=False) + said(0, fin=False) * 20_000)
+    async with asyncio.timeout(5):
+        kind, close = await frame(reader)
+    assert (kind, int.from_bytes(close[:2], "big")) == (8, CLOSE_CODES[StreamEnd.TOO_BIG])
+    assert door.keeper.ends == []  # it may come back
+
+
+async def test_a_message_that_grows_too_long_is_too_big(door: Door, connect: Connect) -> None:
+    reader, writer = await upgraded(connect)
+    half = LONGEST_MESSAGE // 2 + 1
+    long = b"\x80\xff" + half.to_bytes(8, "big") + bytes(4) + bytes(half)
+    writer.write(b"\x02" + long[1:] + long)
+    async with asyncio.timeout(5):
+        kind, close = await frame(reader)
+    assert (kind, int.from_bytes(close[:2], "big")) == (8, CLOSE_CODES[StreamEnd.TOO_BIG])
+
+
+async def test_who_sends_very_many_frames_is_read_slowly(door: Door, connect: Connect) -> None:
+    """And the loop is free for others meanwhile."""
+    _, writer = await upgraded(connect)
+    assert door.session is not None
+    loop, heard, longest = asyncio.get_running_loop(), [0], 0.0
+
+    def count(data: bytes, now: float) -> int:
+        heard[0] += 1
+        return 1
+
+    door.session.received = count  # type: ignore[method-assign]
+    writer.write(said(2, b"ab") * 200_000)
+    begun = last = loop.time()
+    while loop.time() < begun + 1.0:
+        await asyncio.sleep(0.005)
+        longest, last = max(longest, loop.time() - last), loop.time()
+    assert BURST < heard[0] <= BURST + TOKENS_PER_SECOND * (last - begun) + PIECE
+    assert longest < 0.5
+
+
+async def test_who_pings_and_never_reads_is_not_answered(door: Door, connect: Connect) -> None:
+    reader, writer = await upgraded(connect)
+    assert door.session is not None
+    link = door.session.link
+    assert isinstance(link, WebSocketLink)
+    link.pause_writing()
+    writer.write(said(9, b"a") * 400 + said(1, b'{"type":"mark","name":"read"}'))
+    async with asyncio.timeout(5):
+        kind, marked = await frame(reader)
+        assert (kind, json.loads(marked)["type"]) == (1, "marked")
+        link.resume_writing()
+        writer.write(said(9, b"b"))
+        assert await frame(reader) == (10, b"b")
 
 
 async def frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
