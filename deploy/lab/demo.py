@@ -59,7 +59,13 @@ class Made:
 
     def exports(self) -> str:
         """As shell variables."""
-        names = {"API": self.api, "KEY": self.key, "NUMBER": self.number, "FLOW": self.flow_id}
+        names = {
+            "API": self.api,
+            "KEY": self.key,
+            "CUSTOMER": self.customer_id,
+            "NUMBER": self.number,
+            "FLOW": self.flow_id,
+        }
         return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items())
 
 
@@ -107,6 +113,8 @@ def _export(lab: Lab) -> int:
         print("demo: nothing was made yet\n  -> make demo", file=sys.stderr)
         return 1
     print(Made(**json.loads(file.read_text())).exports())
+    # It is in no file of the demo's: the lab keeps it.
+    print(f"export ADMIN_KEY={shlex.quote(lab.credentials.admin_accesskey)}")
     return 0
 
 
@@ -172,8 +180,10 @@ async def _make(lab: Lab, admin: Api) -> Made:
     body = {"name": "demo", "actions": _actions()}
     flow_id = (await customer.api.post("/v1.0/flows", body))["id"]
     number = f"+4930{secrets.randbelow(9_000_000) + 1_000_000}"
-    await customer.api.post(
-        "/v1.0/numbers", {"number": number, "name": "demo", "call_flow_id": flow_id}
+    await admin.post(
+        "/v1.0/numbers",
+        {"number": number, "name": "demo", "call_flow_id": flow_id},
+        customer_id=customer.id,
     )
     await customer.api.close()
     return Made(lab.farm.api_url, customer.api.accesskey, customer.id, flow_id, number)

@@ -29,6 +29,8 @@ ARI_USERNAME = "evercall"
 USERNAME = "evercall"
 DATABASE = "evercall"
 VIRTUAL_HOST = "evercall"
+SOURCE_DOMAIN = "evercall.test"
+"""Every customer of the lab may call as a user of this domain."""
 
 
 class Kind(StrEnum):
@@ -222,6 +224,8 @@ class _Services:
             "JWT_KEY": self.credentials.jwt_key,
             "ADMIN_ACCESSKEY": self.credentials.admin_accesskey,
             "TRUSTED_PROXIES": f"{self.network.api}/32",
+            "DESTINATIONS_ALLOW": self.network.outside,
+            "SOURCE_DOMAINS": SOURCE_DOMAIN,
         }
         return self._service("api_manager", index, address, own, (HTTP_PORT,))
 

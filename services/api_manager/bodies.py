@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from api_manager.domain import addresses
+from api_manager.domain import addresses, destinations, sources
 from api_manager.domain.scopes import Scope
 from evercall.contracts import base
 
@@ -112,6 +112,58 @@ Scopes = Annotated[
         " it does not have.",
     ),
 ]
+
+
+Quota = Annotated[StrictInt | None, Field(ge=0, le=2**53)]
+
+
+class QuotasBody(Body):
+    """Quotas of a customer, whole: what is left out is the platform's default."""
+
+    concurrent_calls: Quota = None
+    calls_per_second: Quota = None
+    destinations_per_request: Quota = None
+    speech_at_once: Quota = None
+    speech_characters_per_minute: Quota = None
+    downloads_at_once: Quota = None
+    downloads_per_minute: Quota = None
+    storage_bytes: Quota = None
+    flows: Quota = None
+    media_streams: Quota = None
+
+
+def _is_source(text: str) -> str:
+    return sources.normalise_entry(text)
+
+
+def _is_destination(text: str) -> str:
+    return destinations.normalise_entry(text)
+
+
+Source = Annotated[str, StringConstraints(max_length=255), AfterValidator(_is_source)]
+Destination = Annotated[str, StringConstraints(max_length=255), AfterValidator(_is_destination)]
+
+
+class DestinationsBody(Body):
+    """Prefixes (`+49`), networks (`198.51.100.0/24`), hosts (`pbx.example.com`) and domains (`*.example.com`).
+    Of all entries that match, the platform's included, the most specific one decides."""
+
+    allow: Annotated[list[Destination], Field(max_length=1000)] = []
+    deny: Annotated[list[Destination], Field(max_length=1000)] = []
+
+
+class PolicyBody(Body):
+    """A customer's policy, whole: what is left out is emptied."""
+
+    sources: Annotated[
+        list[Source],
+        Field(
+            max_length=1000,
+            description="Verified origins of calls beside the customer's own numbers: `+4930123456`, "
+            "`sip:alice@example.com`, or `example.com` for any user there.",
+        ),
+    ] = []
+    destinations: DestinationsBody = DestinationsBody()
 
 
 class AccesskeyBody(Body):

@@ -1,26 +1,15 @@
 """The parts that handlers work with, built once by `main` and carried by the application."""
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-from uuid import UUID
+from typing import Any
 
 from starlette.requests import Request as HttpRequest
 
 from api_manager.authentication import Authenticator
+from api_manager.calling import Calling
 from api_manager.idempotency import IdempotencyStore
+from api_manager.ports import Asks
 from api_manager.store import AccesskeyStore, CustomerStore
-from evercall.contracts.base import Request
-
-A = TypeVar("A")
-
-
-class Asks(Protocol):
-    """What is needed of the bus."""
-
-    def ask(
-        self, service: str, request: Request[A], *, actor: UUID | None = None, timeout: float = 5.0
-    ) -> Awaitable[A]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +30,7 @@ class Components:
     idempotency: IdempotencyStore
     authenticator: Authenticator
     limits: OperationLimits
+    calling: Calling
 
 
 def components_of(request: HttpRequest) -> Components:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from api_manager.access import AccessHandlers
 from api_manager.app import build_app, limits_of
 from api_manager.authentication import Authenticator
+from api_manager.calling import Calling
 from api_manager.components import Components, OperationLimits
 from api_manager.idempotency import SWEEP_AT_ONCE, IdempotencyStore
 from api_manager.settings import Settings
 from api_manager.store import AccesskeyStore, CustomerStore
+from api_manager.tenancy import TenancyHandlers, keep_frozen
 from api_manager.tokens import TokenSigner
 from evercall.bus.bus import Bus
 from evercall.service import http
@@ -32,7 +34,9 @@ async def compose(process: Process[Settings]) -> None:
     process.tasks.start("idempotency-sweep", _sweep(components.idempotency))
     limits = limits_of(settings)
     access = AccessHandlers(components.authenticator, components.customers, limits, time.monotonic)
-    await bus.serve("api_manager", access.handlers)
+    tenancy = TenancyHandlers(components.customers)
+    await bus.serve("api_manager", {**access.handlers, **tenancy.handlers})
+    process.tasks.start("freezer", keep_frozen(components.customers, bus))
     app = build_app(settings, components, process.version, limits)
     await http.serve(process, app, settings.http_listen, "api")
 
@@ -54,11 +58,16 @@ def build_components(settings: Settings, bus: Bus, database: Database) -> Compon
     )
     return Components(
         bus=bus,
-        customers=CustomerStore(database),
+        customers=CustomerStore(database, settings.default_quotas),
         accesskeys=accesskeys,
         idempotency=IdempotencyStore(database),
         authenticator=authenticator,
         limits=OperationLimits(settings.request_seconds, settings.body_bytes),
+        calling=Calling(
+            bus,
+            settings.destination_rules,
+            frozenset(part.strip().lower() for part in settings.source_domains.split(",")),
+        ),
     )
 
 

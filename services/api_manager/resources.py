@@ -11,18 +11,35 @@ from uuid import UUID
 import msgspec
 
 from api_manager.domain.scopes import Scope
-from evercall.contracts.call import Call
+from evercall.contracts.call import Call, CustomerUse
+from evercall.contracts.tenant import Quotas
 
 
 class CustomerStatus(StrEnum):
-    """A frozen customer's keys are refused; nothing of theirs is lost."""
+    """A frozen customer's keys are refused, and it neither places nor takes calls; nothing of theirs is lost."""
 
     ACTIVE = "active"
     FROZEN = "frozen"
 
 
+class Destinations(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls may go beyond the platform's own rules, and where they must not."""
+
+    allow: list[str] = []
+    deny: list[str] = []
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a customer may call, and as whom: beside its own numbers, `sources` are the verified numbers, SIP
+    addresses and domains that its calls may come from."""
+
+    sources: list[str] = []
+    destinations: Destinations = Destinations()
+
+
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant of the platform."""
+    """A tenant of the platform. `quotas` are in force, the platform's defaults included; `use` is how much of
+    them is taken now: only with a single customer, and null while that can't be known."""
 
     id: UUID
     name: str
@@ -31,6 +48,9 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     phone_number: str = ""
     address: str = ""
     status: CustomerStatus = CustomerStatus.ACTIVE
+    quotas: Quotas = Quotas()
+    policy: Policy = Policy()
+    use: CustomerUse | None = None
     tm_create: datetime
     tm_update: datetime
     tm_delete: datetime | None = None

@@ -2,8 +2,11 @@
 
 import ipaddress
 
+import msgspec
 from pydantic import Field, SecretStr, field_validator
 
+from api_manager.domain import destinations
+from evercall.contracts.tenant import Quotas
 from evercall.service.forwarded import Network
 from evercall.service.settings import ServiceSettings, parse_address
 
@@ -33,6 +36,25 @@ class Settings(ServiceSettings):
     auth_burst: float = Field(default=20.0, ge=1.0)
     customer_rate: float = Field(default=500.0, gt=0.0, description="Requests/s of a customer")
     customer_burst: float = Field(default=1000.0, ge=1.0)
+    quotas: dict[str, int] = Field(
+        default={},
+        description="What each customer may have unless the administrator gives it other quotas, as JSON;"
+        ' for example {"concurrent_calls": 100}. The rest is as in docs/operations.md',
+    )
+    destinations_allow: str = Field(
+        default="",
+        description="Whom all customers may call beside public SIP addresses, separated by commas: prefixes"
+        " (+49), networks, hosts, domains (*.example.com)",
+    )
+    destinations_deny: str = Field(
+        default="",
+        description="Whom nobody may call: our own public networks and those of the carriers belong here. Of"
+        " all entries that match, the most specific one decides",
+    )
+    source_domains: str = Field(
+        default="",
+        description="Domains whose SIP addresses every customer may call as, separated by commas",
+    )
     trusted_proxies: str = Field(
         default="", description="Networks whose X-Forwarded-For counts, separated by commas"
     )
@@ -59,6 +81,31 @@ class Settings(ServiceSettings):
         for part in _parts(value):
             ipaddress.ip_network(part)
         return value
+
+    @field_validator("quotas")
+    @classmethod
+    def _are_quotas(cls, value: dict[str, int]) -> dict[str, int]:
+        known = {field.name for field in msgspec.structs.fields(Quotas)}
+        if not set(value) <= known:
+            raise ValueError(f"known are: {', '.join(sorted(known))}")
+        msgspec.convert(value, Quotas)
+        return value
+
+    @field_validator("destinations_allow", "destinations_deny")
+    @classmethod
+    def _are_destinations(cls, value: str) -> str:
+        return ",".join(destinations.normalise_entry(part) for part in _parts(value))
+
+    @property
+    def destination_rules(self) -> destinations.Rules:
+        """The platform's own rules."""
+        allow, deny = _parts(self.destinations_allow), _parts(self.destinations_deny)
+        return destinations.Rules(tuple(allow), tuple(deny))
+
+    @property
+    def default_quotas(self) -> Quotas:
+        """What a customer has for whom nothing else was set."""
+        return Quotas(**self.quotas)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:

@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from api_manager.bodies import CustomerBody
 from api_manager.domain.credentials import AccesskeyToken
 from api_manager.domain.scopes import Scope, in_order
-from api_manager.resources import Accesskey, Customer, CustomerStatus
+from api_manager.resources import Accesskey, Customer, CustomerStatus, Policy
 from api_manager.tables import accesskey, customer
 from evercall.contracts.base import Page
+from evercall.contracts.tenant import Quotas
 from evercall.store.database import Database
 from evercall.store.paging import newest_first, page
 from evercall.store.transaction import transaction
@@ -25,8 +27,10 @@ LAST_USE_EVERY = timedelta(minutes=1)
 class CustomerStore:
     """The customers. Callers have made sure that an administrator asks."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
+        """`quotas`: what a customer has for whom nothing else was set."""
         self._database = database
+        self._quotas = quotas
 
     async def create(self, identifier: UUID, body: CustomerBody) -> Customer:
         """Adds a customer; said again with the same id, it adds nothing."""
@@ -34,6 +38,8 @@ class CustomerStore:
         values = {
             "id": identifier,
             "status": CustomerStatus.ACTIVE,
+            "quotas": {},
+            "policy": {},
             "tm_create": now,
             "tm_update": now,
             **body.model_dump(),
@@ -42,14 +48,25 @@ class CustomerStore:
         query = sa.select(customer).where(customer.c.id == identifier)
         async with transaction(self._database) as connection:
             await connection.execute(add)
-            return _customer((await connection.execute(query)).one())
+            return self._customer((await connection.execute(query)).one())
 
     async def get(self, identifier: UUID) -> Customer | None:
         """A customer that was not deleted."""
         query = sa.select(customer).where(*_live_customer(identifier))
         async with transaction(self._database) as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _customer(row)
+        return None if row is None else self._customer(row)
+
+    async def frozen(self) -> list[UUID]:
+        """The customers that are frozen, and those that were deleted within the last hour, who are frozen
+        before: their outgoing calls are to end."""
+        since = datetime.now(UTC) - timedelta(hours=1)
+        query = sa.select(customer.c.id).where(
+            customer.c.status == CustomerStatus.FROZEN,
+            sa.or_(customer.c.tm_delete.is_(None), customer.c.tm_delete > since),
+        )
+        async with transaction(self._database) as connection:
+            return list((await connection.execute(query)).scalars())
 
     async def list(self, page_size: int, page_token: str) -> Page[Customer]:
         """A page of all customers, newest first."""
@@ -63,11 +80,19 @@ class CustomerStore:
         async with transaction(self._database) as connection:
             rows = (await connection.execute(query)).all()
         kept, token = page(rows, page_size, lambda row: (row.tm_create, row.id))
-        return Page(result=[_customer(row) for row in kept], next_page_token=token)
+        return Page(result=[self._customer(row) for row in kept], next_page_token=token)
 
     async def update(self, identifier: UUID, body: CustomerBody) -> Customer | None:
         """Replaces what describes a customer."""
         return await self._change(identifier, **body.model_dump())
+
+    async def set_quotas(self, identifier: UUID, quotas: dict[str, int]) -> Customer | None:
+        """Replaces the quotas that differ from the platform's defaults."""
+        return await self._change(identifier, quotas=quotas)
+
+    async def set_policy(self, identifier: UUID, policy: Policy) -> Customer | None:
+        """Replaces the policy."""
+        return await self._change(identifier, policy=msgspec.to_builtins(policy))
 
     async def set_status(self, identifier: UUID, status: CustomerStatus) -> Customer | None:
         """Freezes a customer, or lets it go on."""
@@ -86,7 +111,16 @@ class CustomerStore:
         )
         async with transaction(self._database) as connection:
             row = (await connection.execute(statement)).one_or_none()
-        return None if row is None else _customer(row)
+        return None if row is None else self._customer(row)
+
+    def _customer(self, row: sa.Row[Any]) -> Customer:
+        fields = dict(row._mapping)
+        return Customer(
+            status=CustomerStatus(fields.pop("status")),
+            quotas=msgspec.structs.replace(self._quotas, **fields.pop("quotas")),
+            policy=msgspec.convert(fields.pop("policy"), Policy),
+            **fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +278,6 @@ def _live_accesskey(identifier: UUID, customer_id: UUID) -> tuple[sa.ColumnEleme
         accesskey.c.customer_id == customer_id,
         accesskey.c.tm_delete.is_(None),
     )
-
-
-def _customer(row: sa.Row[Any]) -> Customer:
-    fields = dict(row._mapping)
-    return Customer(status=CustomerStatus(fields.pop("status")), **fields)
 
 
 def _accesskey(row: sa.Row[Any]) -> Accesskey:

@@ -1,7 +1,7 @@
 """The tables of `api_manager`. Constraints and indexes stand in the migrations."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = sa.MetaData(schema="api_manager")
 
@@ -15,6 +15,9 @@ customer = sa.Table(
     sa.Column("phone_number", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
+    # What differs from the platform's defaults.
+    sa.Column("quotas", JSONB, nullable=False),
+    sa.Column("policy", JSONB, nullable=False),
     sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),
     sa.Column("tm_update", sa.DateTime(timezone=True), nullable=False),
     sa.Column("tm_delete", sa.DateTime(timezone=True)),

@@ -16,6 +16,7 @@ from api_manager.components import Components, components_of
 from api_manager.domain.creation import Creation
 from api_manager.domain.principal import Principal
 from api_manager.request_state import state_of
+from api_manager.resources import Customer
 from evercall.contracts.flow import FlowGet
 from evercall.service.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
 
@@ -28,6 +29,17 @@ class Tenant:
     principal: Principal
     creation: Creation
     components: Components
+
+    async def customer(self) -> Customer:
+        """The customer itself.
+
+        Raises:
+            NotFound: `customer_not_found`: it was deleted just now.
+        """
+        customer = await self.components.customers.get(self.customer_id)
+        if customer is None:
+            raise NotFound("customer_not_found", "There is no such customer")
+        return customer
 
     async def require_flow(self, flow_id: UUID | None) -> None:
         """A flow that is referred to must be the customer's own.
@@ -79,6 +91,19 @@ async def _tenant(
     return Tenant(acting_for, principal, state_of(request.scope).creation, components)
 
 
+ActingTenant = Annotated[Tenant, Depends(_tenant)]
+
+
+async def _assigning(request: Request, tenant: ActingTenant) -> Tenant:
+    """What only the administrator may do, for the customer that it names."""
+    if not _principal(request).is_admin:
+        raise Forbidden(
+            "permission_denied",
+            "Only the administrator assigns numbers; ask for one to be assigned",
+        )
+    return tenant
+
+
 async def _administration(request: Request) -> Tenant:
     """What only the administrator may do."""
     principal = _principal(request)
@@ -88,6 +113,15 @@ async def _administration(request: Request) -> Tenant:
     return Tenant(principal.customer_id, principal, creation, components_of(request))
 
 
+async def _own_or_any(request: Request, id: UUID) -> Tenant:
+    """What the administrator may do with every customer, and a customer with itself."""
+    principal = _principal(request)
+    if not principal.is_admin and id != principal.customer_id:
+        raise Forbidden("permission_denied", "Only the administrator sees other customers")
+    creation = state_of(request.scope).creation
+    return Tenant(principal.customer_id, creation, components_of(request))
+
+
 def _principal(request: Request) -> Principal:
     principal = state_of(request.scope).principal
     if principal is None:
@@ -95,5 +129,6 @@ def _principal(request: Request) -> Principal:
     return principal
 
 
-ActingTenant = Annotated[Tenant, Depends(_tenant)]
+AssigningTenant = Annotated[Tenant, Depends(_assigning)]
 Administration = Annotated[Tenant, Depends(_administration)]
+OwnOrAny = Annotated[Tenant, Depends(_own_or_any)]

@@ -3,10 +3,12 @@
 from datetime import timedelta
 from functools import partial
 
+from call_manager.customers import CustomerCalls
 from call_manager.domain.call import CallState, index
 from call_manager.domain.decide import decide
 from call_manager.domain.ports import AUDIO, FARM, ROUTES
 from call_manager.domain.turn import Rules
+from call_manager.gateways.admission import Admission, AdmissionStore
 from call_manager.gateways.audio import AudioPort
 from call_manager.gateways.farm import FarmPort
 from call_manager.gateways.fetch import Fetcher
@@ -25,6 +27,7 @@ from evercall.actor.runtime import ActorRuntime
 from evercall.service import http
 from evercall.service.guard import HostGuard
 from evercall.service.process import Process, run_process
+from evercall.service.tenancies import Tenancies
 
 SERVICE = "call_manager"
 
@@ -39,11 +42,15 @@ async def compose(process: Process[Settings]) -> None:
     fetcher = Fetcher(HostGuard(settings.fetch_allowed_networks))
     process.on_stop(fetcher.close)
     speech = EspeakSpeech(settings.espeak_command)
-    routes, farm = RoutesPort(bus), FarmPort(bus)
+    tenancies = Tenancies(bus)
+    await tenancies.start()
+    slots, customers = AdmissionStore(database), CustomerCalls(database, bus)
+    admission = Admission(slots, tenancies)
+    routes, farm = RoutesPort(bus, admission), FarmPort(bus)
     await routes.start()
     await farm.start()
     await http.serve(process, audio_app(store), settings.audio_listen, "audio")
-    process.tasks.start("housekeeping", keep_house(database, store))
+    process.tasks.start("housekeeping", keep_house(database, store, slots, customers))
 
     rules = Rules(
         dial_timeout=timedelta(seconds=settings.dial_timeout),
@@ -51,7 +58,8 @@ async def compose(process: Process[Settings]) -> None:
         media_streams=settings.media_streams_per_call,
     )
     kind = ActorKind(KIND, CallState, observed(partial(decide, rules)), index)
-    await bus.serve(SERVICE, CallReader(ActorQuery(database, SERVICE, kind)).handlers)
+    reads = ActorQuery(database, SERVICE, kind)
+    await bus.serve(SERVICE, CallReader(reads, customers, admission).handlers)
     runtime = ActorRuntime(
         process,
         bus,

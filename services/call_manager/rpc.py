@@ -1,14 +1,23 @@
-"""Requests that read calls. What changes a call goes to its actor (`subscriptions`)."""
+"""Requests about calls that any replica answers. What changes a call goes to its actor (`subscriptions`)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from call_manager.customers import CustomerCalls
 from call_manager.domain.call import CallState, to_resource
+from call_manager.gateways.admission import Admission
 from evercall.actor.query import ActorQuery
-from evercall.contracts.base import Page, Request
-from evercall.contracts.call import Call, CallGet, CallList
+from evercall.contracts.base import Empty, Page, Request
+from evercall.contracts.call import (
+    Call,
+    CallGet,
+    CallList,
+    CallsAdmit,
+    CustomersCallsEnd,
+    CustomerUseFind,
+)
 from evercall.service.errors import NotFound
 
 Handler = Callable[[Any], Awaitable[msgspec.Struct]]
@@ -17,13 +26,28 @@ Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 class CallReader:
     """One method per request."""
 
-    def __init__(self, calls: ActorQuery[CallState]) -> None:
+    def __init__(
+        self, calls: ActorQuery[CallState], customers: CustomerCalls, admission: Admission
+    ) -> None:
         self._calls = calls
+        self._customers = customers
+        self._admission = admission
 
     @property
     def handlers(self) -> Mapping[type[Request[Any]], Handler]:
         """For `Bus.serve`."""
-        return {CallGet: self.get, CallList: self.list}
+        return {
+            CallGet: self.get,
+            CallList: self.list,
+            CallsAdmit: self.admit,
+            CustomerUseFind: self._customers.use,
+            CustomersCallsEnd: self._customers.end,
+        }
+
+    async def admit(self, request: CallsAdmit) -> Empty:
+        """Admits outgoing calls before they exist."""
+        await self._admission.admit_outgoing(request.customer_id, request.call_ids)
+        return Empty()
 
     async def get(self, request: CallGet) -> Call:
         """One call of the customer."""

@@ -15,6 +15,7 @@ from evercall.contracts.route import (
     Number,
     NumberCreate,
     NumberDelete,
+    NumberFind,
     NumberGet,
     NumberList,
     NumberUpdate,
@@ -42,6 +43,7 @@ class Numbers(Protocol):
     async def update(self, request: NumberUpdate) -> Number | None: ...
     async def delete(self, request: NumberDelete) -> Number | None: ...
     async def get(self, request: NumberGet) -> Number | None: ...
+    async def find(self, request: NumberFind) -> Number | None: ...
     async def list(self, request: NumberList) -> Page[Number]: ...
     async def route(self, called: str) -> InboundRoute | None: ...
 
@@ -61,12 +63,13 @@ class NumberHandlers:
             NumberUpdate: self.update,
             NumberDelete: self.delete,
             NumberGet: self.get,
+            NumberFind: self.find,
             NumberList: self._numbers.list,
             InboundRouteFind: self.find_route,
         }
 
     async def create(self, request: NumberCreate) -> Number:
-        """Adds a number. Said twice with one id, it adds one and answers with it."""
+        """Assigns a number. Said twice with one id, it adds one and answers with it."""
         if not E164.fullmatch(request.number):
             raise InvalidRequest(
                 "invalid_argument",
@@ -94,6 +97,9 @@ class NumberHandlers:
 
     async def get(self, request: NumberGet) -> Number:
         return _found(await self._numbers.get(request))
+
+    async def find(self, request: NumberFind) -> Number:
+        return _found(await self._numbers.find(request))
 
     async def find_route(self, request: InboundRouteFind) -> InboundRoute:
         """A caller may dial anything: what is no E.164 number has no route, like one nobody owns."""

@@ -1,6 +1,6 @@
 """Reads and writes numbers. All rows that others may see are live ones of the customer who asks."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +13,12 @@ from evercall.contracts.route import (
     Number,
     NumberCreate,
     NumberDelete,
+    NumberFind,
     NumberGet,
     NumberList,
     NumberUpdate,
 )
+from evercall.service.errors import Conflict
 from evercall.store.database import Database
 from evercall.store.paging import newest_first, page
 from evercall.store.transaction import transaction
@@ -26,15 +28,20 @@ from route_manager.tables import number
 class NumberStore:
     """The numbers in PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rest: timedelta) -> None:
+        """`rest`: how long a number that was given up is kept from all but who had it."""
         self._database = database
+        self._rest = rest
 
     async def create(self, request: NumberCreate) -> tuple[Number | None, bool]:
-        """Adds a number.
+        """Assigns a number.
 
         Returns:
-            The number with `request.id`, and whether this call made it. No number: somebody else has
-            the number, or the id.
+            The number with `request.id`, and whether this call made it. No number: somebody has the
+            number, or the id.
+
+        Raises:
+            Conflict: `number_resting`.
         """
         now = datetime.now(UTC)
         values = {
@@ -47,12 +54,24 @@ class NumberStore:
             "tm_create": now,
             "tm_update": now,
         }
+        # Whoever gives the number up at this very moment holds its row: what comes after sees the outcome.
+        past = sa.select(number.c.id).where(number.c.number == request.number).with_for_update()
+        resting = sa.select(sa.func.max(number.c.tm_delete)).where(
+            number.c.number == request.number,
+            number.c.customer_id != request.customer_id,
+            number.c.tm_delete > now - self._rest,
+        )
         # One statement decides who wins where two ask for the same number at once.
         add = insert(number).values(values).on_conflict_do_nothing().returning(number)
         same = sa.select(number).where(
             number.c.id == request.id, number.c.customer_id == request.customer_id
         )
         async with transaction(self._database) as connection:
+            await connection.execute(past)
+            known = (await connection.execute(same)).one_or_none()
+            given_up = (await connection.execute(resting)).scalar_one()
+            if known is None and given_up is not None:
+                raise _resting(given_up + self._rest - now)
             added = (await connection.execute(add)).one_or_none()
             if added is not None:
                 return _number(added), True
@@ -70,13 +89,24 @@ class NumberStore:
         )
 
     async def delete(self, request: NumberDelete) -> Number | None:
-        """Gives a live number up; None where there is none."""
+        """Gives a live number up, to rest; None where there is none."""
         now = datetime.now(UTC)
         return await self._change(request, tm_update=now, tm_delete=now)
 
     async def get(self, request: NumberGet) -> Number | None:
         """A live number of the customer."""
         query = sa.select(number).where(*_live(request.id, request.customer_id))
+        async with transaction(self._database) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _number(row)
+
+    async def find(self, request: NumberFind) -> Number | None:
+        """The customer's live number that reads so."""
+        query = sa.select(number).where(
+            number.c.number == request.number,
+            number.c.customer_id == request.customer_id,
+            number.c.tm_delete.is_(None),
+        )
         async with transaction(self._database) as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _number(row)
@@ -120,6 +150,14 @@ class NumberStore:
         async with transaction(self._database) as connection:
             row = (await connection.execute(statement)).one_or_none()
         return None if row is None else _number(row)
+
+
+def _resting(remaining: timedelta) -> Conflict:
+    return Conflict(
+        "number_resting",
+        "Another customer gave this number up not long ago",
+        details={"field": "number", "retry_after": int(remaining.total_seconds()) + 1},
+    )
 
 
 def _live(identifier: UUID, customer_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:

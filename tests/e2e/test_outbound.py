@@ -9,7 +9,7 @@ import asyncio
 import pytest
 
 from tests.support.phone_sipp import Callee
-from tests.support.rest import Customer, action
+from tests.support.rest import SOURCE, Customer, action
 from tests.support.web import ToneServer
 
 
@@ -21,11 +21,13 @@ async def test_the_callee_hears_the_flow(
     callee: Callee, customer: Customer, web: ToneServer
 ) -> None:
     """ "outbound call through the API": it dials, rings, is answered, and runs its flow."""
+    number = await customer.number()
     placed = await customer.place_call(
         callee.uri.format(user="alice"),
         action("play", stream_urls=[web.tone("${hertz}", 500)]),
         action("hangup"),
         variables={"hertz": "750"},
+        source=number,
     )
 
     sip = await callee.incoming()
@@ -36,7 +38,7 @@ async def test_the_callee_hears_the_flow(
     await sip.expect("left")
     call = await customer.ended(placed["id"])
 
-    assert (await sip.expect("invited")).header("From").startswith("<sip:+4930555000@")
+    assert (await sip.expect("invited")).header("From").startswith(f"<sip:{number}@")
     (tone,) = sip.media.recording.tones()
     assert tone.frequency == pytest.approx(750, abs=5)
     assert tone.duration == pytest.approx(0.5, abs=0.1)
@@ -138,7 +140,7 @@ async def test_several_destinations_get_a_call_each(
     """ "Places one call per destination": each runs the flow on its own."""
     users = ["u1", "u2", "u3"]
     body = {
-        "source": {"type": "tel", "target": "+4930555000"},
+        "source": {"type": "sip", "target": SOURCE},
         "destinations": [{"type": "sip", "target": callee.uri.format(user=user)} for user in users],
         "flow_id": await customer.flow(
             action("play", stream_urls=[web.tone(650, 300)]), action("hangup")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from evercall.contracts.base import Address, Message, Page, Request
+from evercall.contracts.base import Address, Empty, Message, Page, Request
 
 
 class CallStatus(StrEnum):
@@ -135,6 +135,39 @@ class CallList(Request[Page[Call]], frozen=True, kw_only=True):
     customer_id: UUID
     page_size: int
     page_token: str = ""
+
+
+class CustomerUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of its quotas a customer has taken: calls, and media streams of all its calls."""
+
+    concurrent_calls: int = 0
+    media_streams: int = 0
+
+
+class CustomerUseFind(Request[CustomerUse], frozen=True, kw_only=True):
+    """How much has the customer taken now? To the service queue."""
+
+    customer_id: UUID
+
+
+class CallsAdmit(Request[Empty], frozen=True, kw_only=True):
+    """May the customer place these calls now? All of them or none. To the service queue.
+
+    The answer counts for half a minute, in which the calls must be created. Asked again for the same ids, it
+    is the same answer: they are not counted twice.
+
+    Errors: `quota_exceeded`, `account_frozen`.
+    """
+
+    customer_id: UUID
+    call_ids: list[UUID]
+
+
+class CustomersCallsEnd(Request[Empty], frozen=True, kw_only=True):
+    """Ends what these customers have of outgoing calls: they are frozen. To the service queue. May be said
+    again and again: that is how it survives whoever says it, or carries it out."""
+
+    customer_ids: list[UUID]
 
 
 class CallFlowStopped(Message, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ from evercall.contracts.base import Page, Request
 
 
 class Number(msgspec.Struct, frozen=True, kw_only=True):
-    """A number that a customer owns, and the flow that a call to it starts. `number` is E.164 with `+`."""
+    """A number that was assigned to a customer, and the flow that a call to it starts. `number` is E.164 with
+    `+`."""
 
     id: UUID
     customer_id: UUID
@@ -23,7 +24,11 @@ class Number(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NumberCreate(Request[Number], frozen=True, kw_only=True):
-    """Errors: `number_already_exists` (numbers are unique over all customers), `invalid_argument`."""
+    """Assigns a number to a customer. For the administrator, who alone may learn what others have.
+
+    Errors: `number_already_exists` (numbers are unique over all customers), `number_resting` (another
+    customer gave it up not long ago; `retry_after` in seconds), `invalid_argument`.
+    """
 
     id: UUID
     customer_id: UUID
@@ -44,7 +49,7 @@ class NumberUpdate(Request[Number], frozen=True, kw_only=True):
 
 
 class NumberDelete(Request[Number], frozen=True, kw_only=True):
-    """Errors: `number_not_found`."""
+    """Gives a number up. It rests then, before another customer may have it. Errors: `number_not_found`."""
 
     id: UUID
     customer_id: UUID
@@ -55,6 +60,13 @@ class NumberGet(Request[Number], frozen=True, kw_only=True):
 
     id: UUID
     customer_id: UUID
+
+
+class NumberFind(Request[Number], frozen=True, kw_only=True):
+    """The customer's number that reads so. Errors: `number_not_found`."""
+
+    customer_id: UUID
+    number: str
 
 
 class NumberList(Request[Page[Number]], frozen=True, kw_only=True):

@@ -52,16 +52,23 @@ class HostGuard:
         return addresses[0]
 
     def _may_reach(self, text: str) -> bool:
-        # A scope (`fe80::1%eth0`) only stands at link-local addresses.
-        address = ip_address(text.partition("%")[0])
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        address = plain_address(text)
         if any(address in network for network in self._allowed):
             return True
-        return _is_public(address)
+        return is_public(address)
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
+def plain_address(text: str) -> IPv4Address | IPv6Address:
+    """The address that a text names, without a scope (`fe80::1%eth0`, only at link-local addresses); an IPv4
+    address in IPv6's clothes is the IPv4 address."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether the address is one of the internet, and not of a network of somebody's own."""
     if any(address in network for network in _CARRIERS):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved

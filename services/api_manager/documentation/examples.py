@@ -8,6 +8,12 @@ _CALL_ID = "0199a8f2-7d02-7e43-8a1c-5b90d3e6f7a1"
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "CustomerBody": {"name": "ACME", "email": "ops@acme.example"},
+    "QuotasBody": {"concurrent_calls": 100, "calls_per_second": 5},
+    "DestinationsBody": {"allow": ["+49"], "deny": ["+49900", "203.0.113.0/24"]},
+    "PolicyBody": {
+        "sources": ["+4930123456", "sip:desk@acme.example"],
+        "destinations": {"allow": ["+49"], "deny": ["+49900"]},
+    },
     "AccesskeyBody": {"name": "ci", "scopes": ["read", "calls"], "expire": 86400},
     "AccesskeyChangeBody": {"name": "ci", "detail": "nightly"},
     "TokenBody": {"accesskey": "ec_…", "scopes": ["media"], "call_id": _CALL_ID},

@@ -14,6 +14,10 @@ class Reason:
 
 REASONS: Mapping[str, Reason] = {
     "INVALID_ARGUMENT": Reason(400, "The body holds fields that are wrong; `details` names them."),
+    "DESTINATION_NOT_ALLOWED": Reason(
+        400,
+        "A destination must not be called; `details` names each. The administrator may allow it.",
+    ),
     "INVALID_JSON_BODY": Reason(400, "The body is not a JSON object, or not `application/json`."),
     "INVALID_ID": Reason(400, "The id in the path is not a UUID."),
     "INVALID_REQUEST_PARAMETER": Reason(400, "A query parameter or header is wrong."),
@@ -32,6 +36,9 @@ REASONS: Mapping[str, Reason] = {
         403, "Access keys are managed with an access key, not with a token."
     ),
     "ACCOUNT_FROZEN": Reason(403, "The customer's account is frozen; ask the administrator."),
+    "SOURCE_NOT_ALLOWED": Reason(
+        403, "`source` is neither a number of yours nor an origin that was verified for you."
+    ),
     "ROUTE_NOT_FOUND": Reason(404, "There is no such path."),
     "CUSTOMER_NOT_FOUND": Reason(404, "There is no such customer."),
     "ACCESSKEY_NOT_FOUND": Reason(404, "There is no such access key, or it is not yours."),
@@ -45,6 +52,9 @@ REASONS: Mapping[str, Reason] = {
     "ACTIVEFLOW_NOT_FOUND": Reason(404, "There is no such activeflow, or it is not yours."),
     "METHOD_NOT_ALLOWED": Reason(405, "The path has other methods; the header `Allow` names them."),
     "NUMBER_ALREADY_EXISTS": Reason(409, "Somebody has this number."),
+    "NUMBER_RESTING": Reason(
+        409, "Another customer gave this number up not long ago; assign it after `Retry-After`."
+    ),
     "FLOW_ALREADY_EXISTS": Reason(409, "There is a flow with this id."),
     "CALL_ALREADY_HANGUP": Reason(409, "The call has ended already."),
     "CALL_NOT_PROGRESSING": Reason(409, "Only a call that is up has audio."),
@@ -55,6 +65,9 @@ REASONS: Mapping[str, Reason] = {
     ),
     "IDEMPOTENCY_KEY_REUSED": Reason(409, "The key belongs to another request; take a new one."),
     "REQUEST_TOO_LARGE": Reason(413, "The body is larger than `details[0].limit_bytes`."),
+    "QUOTA_EXCEEDED": Reason(
+        429, "A quota of the customer is used up: `details[0]` has its name and how much it is."
+    ),
     "RATE_LIMIT_EXCEEDED": Reason(429, "Too many requests; wait for `Retry-After` seconds."),
     "INTERNAL": Reason(500, "Our fault. Tell us the `request_id`."),
     "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),

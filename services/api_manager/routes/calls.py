@@ -38,16 +38,23 @@ async def list_calls(page: Page, tenant: ActingTenant) -> Response:
 @router.post("", summary="Place calls", openapi_extra=answers(CallsCreated))
 async def create_calls(body: CallsBody, tenant: ActingTenant) -> Response:
     """Places one call per destination and answers at once; `GET /v1.0/calls/{id}` tells how each fares.
+    `source` is one of the customer's numbers, or an origin that was verified for it.
     Should a destination fail, the error's details name the calls that were placed before it."""
+    calling = tenant.components.calling
+    source = body.source.to_contract()
+    targets = [destination.to_contract() for destination in body.destinations]
+    await calling.require(await tenant.customer(), source, targets)
     flow_id = await _flow(body, tenant)
+    ids = [tenant.creation.id(f"call.{index}") for index in range(len(targets))]
+    await calling.admit(tenant.customer_id, ids)
     calls: list[Call] = []
-    for index, destination in enumerate(body.destinations):
+    for identifier, target in zip(ids, targets, strict=True):
         request = CallCreate(
-            id=tenant.creation.id(f"call.{index}"),
+            id=identifier,
             customer_id=tenant.customer_id,
             flow_id=flow_id,
-            source=body.source.to_contract(),
-            destination=destination.to_contract(),
+            source=source,
+            destination=target,
             anonymous=body.anonymous,
             variables=body.variables,
         )

@@ -1,4 +1,7 @@
-"""`/v1.0/numbers`: the numbers that a customer takes calls on."""
+"""`/v1.0/numbers`: the numbers that a customer takes calls on, and may call from.
+
+The administrator assigns them: to a customer, every number is somebody's, and whose it is not told.
+"""
 
 from uuid import UUID
 
@@ -7,7 +10,7 @@ from fastapi import APIRouter, Response
 from api_manager.answers import Page, answers, json_answer
 from api_manager.bodies import NumberBody, NumberChangeBody
 from api_manager.operation import Operation
-from api_manager.tenant import ActingTenant
+from api_manager.tenant import ActingTenant, AssigningTenant
 from evercall.contracts import base
 from evercall.contracts.route import (
     Number,
@@ -32,9 +35,10 @@ async def list_numbers(page: Page, tenant: ActingTenant) -> Response:
     return json_answer(await tenant.components.bus.ask(SERVICE, request))
 
 
-@router.post("", summary="Create a number", openapi_extra=answers(Number))
-async def create_number(body: NumberBody, tenant: ActingTenant) -> Response:
-    """Takes a number that nobody has, and says which flow a call to it starts."""
+@router.post("", summary="Assign a number", openapi_extra=answers(Number))
+async def create_number(body: NumberBody, tenant: AssigningTenant) -> Response:
+    """For the administrator: gives the customer that the parameter `customer_id` names a number that nobody
+    has. One that another customer gave up rests before (`NUMBER_RESTING`)."""
     await tenant.require_flow(body.call_flow_id)
     request = NumberCreate(
         id=tenant.creation.id("number"),
@@ -74,6 +78,6 @@ async def update_number(
 
 @router.delete("/{id}", summary="Give a number up", openapi_extra=answers(Number))
 async def delete_number(id: UUID, tenant: ActingTenant) -> Response:
-    """Calls to it get 404 from now on, and anybody may take it."""
+    """Calls to it get 404 from now on. The number rests, until the administrator may assign it anew."""
     request = NumberDelete(id=id, customer_id=tenant.customer_id)
     return json_answer(await tenant.components.bus.ask(SERVICE, request))

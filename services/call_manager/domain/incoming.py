@@ -10,7 +10,7 @@ from call_manager.domain.addresses import caller_address, e164
 from call_manager.domain.call import CallState, Leg
 from call_manager.domain.flow import start_flow
 from call_manager.domain.messages import ChannelGone, StasisStarted
-from call_manager.domain.ports import ROUTES
+from call_manager.domain.ports import ROUTES, AdmitIncoming
 from call_manager.domain.stray import hang_up_stray
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import Timer, Turn
@@ -18,7 +18,7 @@ from evercall.actor.model import Answered, Ask, Decision, Failed
 from evercall.ari.commands import Cause
 from evercall.contracts.base import Address, AddressType, ErrorData, Message
 from evercall.contracts.call import CallStatus, Direction
-from evercall.contracts.route import InboundRoute, InboundRouteFind
+from evercall.contracts.route import InboundRoute
 
 CONTEXT = "call-in"
 """The dialplan context that incoming calls enter by."""
@@ -47,7 +47,7 @@ def enter(message: StasisStarted, now: datetime) -> Decision[CallState]:
         tm_ringing=min(message.at, now),
         tm_update=now,
     )
-    return Decision(call, (Ask("route", ROUTES, InboundRouteFind(number=number)),))
+    return Decision(call, (Ask("route", ROUTES, AdmitIncoming(call_id=call.id, number=number)),))
 
 
 def look_for_route(turn: Turn, message: Message) -> None:
@@ -72,7 +72,14 @@ def _admit(turn: Turn, route: InboundRoute) -> None:
 
 def _cause_of(error: ErrorData) -> Cause:
     # 34 becomes a 503: whoever sends the call may try again, here or elsewhere.
-    return Cause.UNALLOCATED if error.code == "route_not_found" else Cause.CONGESTION
+    return _CAUSES.get(error.code, Cause.CONGESTION)
+
+
+_CAUSES = {
+    "route_not_found": Cause.UNALLOCATED,  # 404
+    "quota_exceeded": Cause.USER_BUSY,  # 486: all lines of the customer are taken
+    "account_frozen": Cause.NO_ANSWER,  # 480: the number is there, and takes no calls now
+}
 
 
 def _source(message: StasisStarted) -> Address:

@@ -5,15 +5,26 @@ from uuid import UUID
 import msgspec
 
 from evercall.contracts.base import Request
+from evercall.contracts.route import InboundRoute
 
 ROUTES = "routes"
-"""Answers `InboundRouteFind` (contracts/route.py) from a cache."""
+"""Answers `AdmitIncoming`."""
 
 FARM = "farm"
 """Answers `ChooseAsterisk`."""
 
 AUDIO = "audio"
 """Answers `PrepareAudio` and `PrepareSpeech`."""
+
+
+class AdmitIncoming(Request[InboundRoute], frozen=True, kw_only=True):
+    """Where does this call go, and has its customer room for it? `number` is E.164 with `+`.
+
+    Errors: `route_not_found`, `account_frozen`, `quota_exceeded`, `service_unavailable`.
+    """
+
+    call_id: UUID
+    number: str
 
 
 class ChosenAsterisk(msgspec.Struct, frozen=True, kw_only=True):

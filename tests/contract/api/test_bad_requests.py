@@ -58,16 +58,16 @@ async def test_ids_that_nobody_has(tenant: Tenant, resource: str) -> None:
         assert (answer.status_code, answer.json()["error"]["reason"]) == (404, reason)
 
 
-async def test_a_number_is_deleted_once_and_may_be_taken_again(tenant: Tenant) -> None:
+async def test_a_number_is_given_up_once_and_may_go_back_to_who_had_it(tenant: Tenant) -> None:
     number = any_number()
-    first = await tenant.post("/v1.0/numbers", {"number": number})
-    again = await tenant.client.post("/v1.0/numbers", json={"number": number})
+    first = await tenant.number(number)
+    again = await tenant.assign(number)
     error = again.json()["error"]
     assert (again.status_code, error["status"]) == (409, "ALREADY_EXISTS")
     assert error["details"][0]["field"] == "number"
     assert (await tenant.client.delete(f"/v1.0/numbers/{first['id']}")).status_code == 200
     assert (await tenant.client.delete(f"/v1.0/numbers/{first['id']}")).status_code == 404
-    assert (await tenant.post("/v1.0/numbers", {"number": number}))["id"] != first["id"]
+    assert (await tenant.number(number))["id"] != first["id"]
 
 
 TEXTS = ["", "ä ö ü", "日本語", "🎺", "Robert'); DROP TABLE number;--", "%s %n {0} ${x}", "\\", '"']
@@ -85,10 +85,9 @@ async def test_texts_come_back_as_they_went(tenant: Tenant, text: str) -> None:
 
 async def test_a_change_replaces_the_whole(tenant: Tenant) -> None:
     flow_id = await make_flow(tenant)
-    body = {"number": any_number(), "name": "a", "call_flow_id": flow_id}
-    number = await tenant.post("/v1.0/numbers", body)
+    number = await tenant.number(any_number(), name="a", call_flow_id=flow_id)
     changed = await tenant.client.put(f"/v1.0/numbers/{number['id']}", json={"detail": "b"})
     shown = changed.json()
     assert (shown["name"], shown["detail"], shown["call_flow_id"]) == ("", "b", None)
-    assert shown["number"] == body["number"]
+    assert shown["number"] == number["number"]
     assert shown["tm_update"] > shown["tm_create"]

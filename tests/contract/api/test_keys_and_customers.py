@@ -104,14 +104,11 @@ async def test_a_frozen_customer_is_refused_everywhere_and_comes_back(
     assert (await tenant.client.get("/v1.0/accesskeys")).status_code == 200
 
 
-async def test_a_deleted_customer_is_gone_and_its_numbers_are_free(
-    api: Api, stranger: Tenant
-) -> None:
+async def test_a_deleted_customer_is_gone_and_its_numbers_rest(api: Api, stranger: Tenant) -> None:
     async with api.tenant("short-lived") as tenant, api.admin() as admin:
         number = any_number()
-        body = {"number": number, "call_flow_id": await make_flow(tenant)}
-        await tenant.post("/v1.0/numbers", body)
-        taken = await stranger.client.post("/v1.0/numbers", json={"number": number})
+        await tenant.number(number, call_flow_id=await make_flow(tenant))
+        taken = await stranger.assign(number)
         assert reason(taken) == (409, "NUMBER_ALREADY_EXISTS")
         assert taken.json()["error"]["status"] == "ALREADY_EXISTS"
         await api.bus.ask("route_manager", InboundRouteFind(number=number))
@@ -121,7 +118,9 @@ async def test_a_deleted_customer_is_gone_and_its_numbers_are_free(
         assert (await admin.get(f"/v1.0/customers/{tenant.id}")).status_code == 404
         with pytest.raises(NotFound, match="route_not_found"):
             await api.bus.ask("route_manager", InboundRouteFind(number=number))
-        await stranger.post("/v1.0/numbers", {"number": number})
+        rests = await stranger.assign(number)
+        assert reason(rests) == (409, "NUMBER_RESTING")
+        assert int(rests.headers["retry-after"]) > 86_400
 
 
 async def test_the_administrators_key_belongs_to_the_platforms_customer(api: Api) -> None:

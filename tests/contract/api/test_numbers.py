@@ -15,17 +15,13 @@ from tests.contract.api.world import Api, Tenant, any_number, make_flow
 async def test_of_many_who_want_a_number_at_once_one_gets_it(
     tenant: Tenant, stranger: Tenant
 ) -> None:
-    body = {"number": any_number()}
-    asked = [
-        each.client.post("/v1.0/numbers", json=body)
-        for each in (tenant, stranger)
-        for _ in range(8)
-    ]
+    number = any_number()
+    asked = [each.assign(number) for each in (tenant, stranger) for _ in range(8)]
     answers = await asyncio.gather(*asked)
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] + [409] * 15
     owned = await tenant.all("/v1.0/numbers") + await stranger.all("/v1.0/numbers")
-    assert [row["number"] for row in owned] == [body["number"]]
+    assert [row["number"] for row in owned] == [number]
 
 
 async def test_one_id_makes_one_number_however_often_it_is_said(api: Api, tenant: Tenant) -> None:
@@ -38,7 +34,7 @@ async def test_one_id_makes_one_number_however_often_it_is_said(api: Api, tenant
 async def test_calls_to_a_number_go_where_it_says(api: Api, tenant: Tenant) -> None:
     number, flow_id = any_number(), await make_flow(tenant)
     find = InboundRouteFind(number=number)
-    made = await tenant.post("/v1.0/numbers", {"number": number})
+    made = await tenant.number(number)
     with pytest.raises(NotFound, match="route_not_found"):
         await api.bus.ask("route_manager", find)
     path = f"/v1.0/numbers/{made['id']}"
@@ -55,7 +51,7 @@ async def test_calls_to_a_number_go_where_it_says(api: Api, tenant: Tenant) -> N
 async def test_changes_are_told_to_who_listens(api: Api, tenant: Tenant) -> None:
     heard: asyncio.Queue[ResourceEvent] = asyncio.Queue()
     await api.bus.subscribe_events([f"{tenant.id}.number.*"], heard.put)
-    made = await tenant.post("/v1.0/numbers", {"number": any_number()})
+    made = await tenant.number(any_number())
     path = f"/v1.0/numbers/{made['id']}"
     await tenant.client.put(path, json={"name": "desk"})
     await tenant.client.delete(path)

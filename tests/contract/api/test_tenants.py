@@ -169,10 +169,9 @@ async def test_a_flow_of_somebody_else_cannot_be_used(tenant: Tenant, stranger: 
     own_number = await make_number(stranger)
     own_flow = await make_flow(stranger)
     client = stranger.client
-    number = {"number": any_number(), "call_flow_id": flow_id}
     flow = {"actions": [{"type": "answer"}], "on_complete_flow_id": flow_id}
     assert refused_as_unknown(await client.post("/v1.0/calls", json=call_body(flow_id)))
-    assert refused_as_unknown(await client.post("/v1.0/numbers", json=number))
+    assert refused_as_unknown(await stranger.assign(any_number(), call_flow_id=flow_id))
     assert refused_as_unknown(await client.post("/v1.0/flows", json=flow))
     assert refused_as_unknown(await client.put(f"/v1.0/flows/{own_flow}", json=flow))
     change = {"call_flow_id": flow_id}

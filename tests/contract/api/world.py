@@ -28,6 +28,20 @@ class Tenant:
     id: UUID
     key: str
     client: httpx.AsyncClient
+    admin: httpx.AsyncClient
+
+    async def assign(self, number: str, **more: Any) -> httpx.Response:
+        """The administrator gives the customer a number."""
+        body = {"number": number, **more}
+        query = {"customer_id": str(self.id)}
+        return await self.admin.post("/v1.0/numbers", params=query, json=body)
+
+    async def number(self, number: str, **more: Any) -> dict[str, Any]:
+        """A number that was assigned."""
+        answer = await self.assign(number, **more)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
 
     async def post(self, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         """A POST that must succeed."""
@@ -83,7 +97,7 @@ class Api:
             token = key.json()["token"]
             try:
                 async with self.client(token) as client:
-                    yield Tenant(UUID(made["id"]), token, client)
+                    yield Tenant(UUID(made["id"]), token, client, admin)
             finally:
                 await admin.delete(f"/v1.0/customers/{made['id']}")
 
@@ -96,7 +110,7 @@ def any_number() -> str:
 def call_body(flow_id: str, destinations: int = 1) -> dict[str, Any]:
     return {
         "flow_id": flow_id,
-        "source": {"type": "tel", "target": "+4930123456"},
+        "source": {"type": "sip", "target": "sip:test@evercall.test"},
         "destinations": [{"type": "sip", "target": PEER}] * destinations,
     }
 
@@ -107,7 +121,7 @@ async def make_flow(tenant: Tenant) -> str:
 
 
 async def make_number(tenant: Tenant) -> str:
-    return str((await tenant.post("/v1.0/numbers", {"number": any_number()}))["id"])
+    return str((await tenant.number(any_number()))["id"])
 
 
 async def make_accesskey(tenant: Tenant) -> str:

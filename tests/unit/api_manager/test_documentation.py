@@ -25,6 +25,7 @@ OPERATIONS = {
     "POST /auth/token",
     "GET /v1.0/customers", "POST /v1.0/customers", "GET /v1.0/customers/{id}",
     "PUT /v1.0/customers/{id}", "DELETE /v1.0/customers/{id}",
+    "PUT /v1.0/customers/{id}/quotas", "PUT /v1.0/customers/{id}/policy",
     "POST /v1.0/customers/{id}/freeze", "POST /v1.0/customers/{id}/recover",
     "GET /v1.0/accesskeys", "POST /v1.0/accesskeys", "GET /v1.0/accesskeys/{id}",
     "PUT /v1.0/accesskeys/{id}", "DELETE /v1.0/accesskeys/{id}",

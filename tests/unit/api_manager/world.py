@@ -12,16 +12,19 @@ from starlette.types import ASGIApp
 from api_manager.app import build_app
 from api_manager.authentication import Authenticator
 from api_manager.bodies import CustomerBody
+from api_manager.calling import Calling
 from api_manager.components import Components, OperationLimits
 from api_manager.domain.creation import Creation
 from api_manager.domain.credentials import AccesskeyToken
 from api_manager.domain.scopes import Scope, in_order
 from api_manager.idempotency import Answer, IdempotencyStore, KeyedRequest
-from api_manager.resources import Accesskey, Customer, CustomerStatus
+from api_manager.resources import Accesskey, Customer, CustomerStatus, Policy
 from api_manager.settings import Settings
 from api_manager.store import AccesskeyStore, CustomerStore, KeyHolder
 from api_manager.tokens import TokenSigner
-from evercall.contracts.base import Page
+from evercall.contracts.base import Empty, Page
+from evercall.contracts.call import CallsAdmit
+from evercall.contracts.tenant import Quotas
 from evercall.service.errors import Conflict, Unavailable
 from evercall.service.identity import new_id
 
@@ -36,7 +39,8 @@ class FakeBus:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any, UUID | None]] = []
-        self.answers: dict[type, Callable[[Any], Any]] = {}
+        self.published: list[tuple[str, str, UUID]] = []
+        self.answers: dict[type, Callable[[Any], Any]] = {CallsAdmit: lambda _: Empty()}
 
     async def ask(
         self, service: str, request: Any, *, actor: UUID | None = None, timeout: float = 5.0
@@ -49,6 +53,11 @@ class FakeBus:
                 "service_unavailable", "Nobody serves this now", details={"service": service}
             )
         return answer(request)
+
+    async def publish_event(
+        self, resource: str, event: str, customer_id: UUID, _body: msgspec.Struct
+    ) -> None:
+        self.published.append((resource, event, customer_id))
 
     def requests(self, kind: type) -> list[Any]:
         return [request for _, request, _ in self.asked if type(request) is kind]
@@ -73,6 +82,12 @@ class MemoryCustomers:
 
     async def update(self, identifier: UUID, body: CustomerBody) -> Customer | None:
         return self._change(identifier, **body.model_dump())
+
+    async def set_quotas(self, identifier: UUID, quotas: dict[str, int]) -> Customer | None:
+        return self._change(identifier, quotas=Quotas(**quotas))
+
+    async def set_policy(self, identifier: UUID, policy: Policy) -> Customer | None:
+        return self._change(identifier, policy=policy)
 
     async def set_status(self, identifier: UUID, status: CustomerStatus) -> Customer | None:
         return self._change(identifier, status=status)
@@ -186,6 +201,16 @@ class MemoryIdempotency:
         self.rows[place] = (fingerprint, creation, state)
 
 
+class Names:
+    """What hosts lead to."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, list[str]] = {}
+
+    async def resolve(self, host: str) -> list[str]:
+        return self.addresses.get(host, [])
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
@@ -207,6 +232,7 @@ class World:
         self.customers = MemoryCustomers()
         self.accesskeys = MemoryAccesskeys(self.customers)
         self.idempotency = MemoryIdempotency()
+        self.names = Names()
         self.clock = Clock()
         self.customer_id = new_id()
         self.settings = Settings(
@@ -215,6 +241,8 @@ class World:
                 "database_url": "postgresql://api@nowhere/evercall",
                 "jwt_key": JWT_KEY,
                 "admin_accesskey": ADMIN_KEY,
+                "destinations_allow": "192.0.2.0/24",
+                "source_domains": "evercall.test",
                 **settings,
             }
         )
@@ -246,6 +274,12 @@ class World:
                 clock=self.clock,
             ),
             limits=OperationLimits(self.settings.request_seconds, self.settings.body_bytes),
+            calling=Calling(
+                self.bus,
+                self.settings.destination_rules,
+                frozenset({self.settings.source_domains}),
+                self.names.resolve,
+            ),
         )
 
     def _add_customer(self) -> None:

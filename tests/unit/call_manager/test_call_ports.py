@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from call_manager.domain.call import CallState
-from call_manager.domain.ports import ChooseAsterisk, ChosenAsterisk
+from call_manager.domain.ports import AdmitIncoming, ChooseAsterisk, ChosenAsterisk
 from call_manager.gateways import farm as farming
 from call_manager.gateways.farm import FarmPort
 from call_manager.gateways.routes import KEPT, KEPT_MISSING, RoutesPort
@@ -21,7 +21,14 @@ from evercall.contracts.asterisk import Heartbeat
 from evercall.contracts.base import ResourceEvent
 from evercall.contracts.call import CallGet, CallList
 from evercall.contracts.route import InboundRoute, InboundRouteFind
-from evercall.service.errors import DeadlineExceeded, NotFound, PlatformError, Unavailable
+from evercall.service.errors import (
+    DeadlineExceeded,
+    NotFound,
+    PlatformError,
+    RateLimited,
+    Unavailable,
+)
+from evercall.service.quotas import quota_exceeded
 from tests.unit.call_manager.stage import (
     ANSWER,
     CALL_ID,
@@ -33,7 +40,7 @@ from tests.unit.call_manager.stage import (
     incoming,
 )
 
-FIND = InboundRouteFind(number="+15550100")
+FIND = AdmitIncoming(call_id=CALL_ID, number="+15550100")
 
 
 class FakeBus:
@@ -48,7 +55,7 @@ class FakeBus:
 
     async def ask(self, service: str, request: InboundRouteFind, *, timeout: float) -> InboundRoute:
         assert service == "route_manager"
-        assert (request, timeout > 0) == (FIND, True)
+        assert (request.number, timeout > 0) == (FIND.number, True)
         self.asked += 1
         if self.during is not None:
             await self.during()
@@ -83,7 +90,20 @@ class Routes:
     def __init__(self) -> None:
         self.now = 0.0
         self.bus = FakeBus()
-        self.port = RoutesPort(cast("Bus", self.bus), lambda: self.now)
+        self.admitted: list[tuple[UUID, UUID]] = []
+        self.full: PlatformError | None = None
+        self.port = RoutesPort(cast("Bus", self.bus), self, lambda: self.now)
+
+    async def admit_incoming(self, customer_id: UUID, call_id: UUID) -> None:
+        if self.full is not None:
+            raise self.full
+        self.admitted.append((customer_id, call_id))
+
+    async def remembers(self) -> bool:
+        """Whether the route is at hand: nobody is asked."""
+        before, self.bus.answers = self.bus.asked, [ROUTE]
+        assert await self.port.answer(FIND) == ROUTE
+        return self.bus.asked == before
 
 
 @pytest.fixture
@@ -94,13 +114,22 @@ async def routes() -> Routes:
 
 
 async def test_a_route_is_remembered_for_a_while(routes: Routes) -> None:
-    assert routes.port.known(FIND) is None
-    routes.bus.answers = [ROUTE]
-    assert await routes.port.answer(FIND) == ROUTE
+    assert not await routes.remembers()
     routes.now = KEPT - 1
-    assert routes.port.known(FIND) == ROUTE
+    assert await routes.remembers()
     routes.now = KEPT
-    assert routes.port.known(FIND) is None
+    assert not await routes.remembers()
+
+
+async def test_every_call_is_admitted_however_well_its_route_is_known(routes: Routes) -> None:
+    routes.bus.answers = [ROUTE]
+    for _ in range(3):
+        assert routes.port.known(FIND) is None
+        await routes.port.answer(FIND)
+    assert routes.admitted == [(CUSTOMER, CALL_ID)] * 3
+    routes.full = quota_exceeded("concurrent_calls", 3)
+    with pytest.raises(RateLimited):
+        await routes.port.answer(FIND)
 
 
 async def test_that_there_is_none_is_remembered_briefly(routes: Routes) -> None:
@@ -117,16 +146,17 @@ async def test_a_change_of_the_number_is_noticed(routes: Routes) -> None:
     routes.bus.answers = [ROUTE]
     await routes.port.answer(FIND)
     await routes.bus.change("+15550101")
-    assert routes.port.known(FIND) == ROUTE
+    assert await routes.remembers()
     await routes.bus.change("+15550100")
-    assert routes.port.known(FIND) is None
+    assert not await routes.remembers()
 
 
 async def test_an_answer_that_a_change_overtook_is_used_but_not_kept(routes: Routes) -> None:
     routes.bus.answers = [ROUTE]
     routes.bus.during = lambda: routes.bus.change("+15550100")
     assert await routes.port.answer(FIND) == ROUTE
-    assert routes.port.known(FIND) is None
+    routes.bus.during = None
+    assert not await routes.remembers()
 
 
 async def test_a_new_connection_forgets_everything(routes: Routes) -> None:
@@ -134,7 +164,7 @@ async def test_a_new_connection_forgets_everything(routes: Routes) -> None:
     await routes.port.answer(FIND)
     assert routes.bus.connected is not None
     await routes.bus.connected()
-    assert routes.port.known(FIND) is None
+    assert not await routes.remembers()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +176,7 @@ async def test_route_manager_being_away_is_not_remembered(
     routes.bus.answers = [failure]
     with pytest.raises(Unavailable):
         await routes.port.answer(FIND)
-    assert routes.port.known(FIND) is None
+    assert not await routes.remembers()
 
 
 # -- the farm ------------------------------------------------------------------------------------
@@ -266,7 +296,9 @@ class FakeQuery:
 
 async def test_reading_calls() -> None:
     call = incoming(ANSWER).call
-    reader = CallReader(cast("ActorQuery[CallState]", FakeQuery(call)))
+    reader = CallReader(
+        cast("ActorQuery[CallState]", FakeQuery(call)), cast("Any", None), cast("Any", None)
+    )
     found = await reader.get(CallGet(id=CALL_ID, customer_id=CUSTOMER))
     assert found.id == CALL_ID
     page = await reader.list(CallList(customer_id=CUSTOMER, page_size=10, page_token="t"))

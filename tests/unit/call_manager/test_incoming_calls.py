@@ -6,13 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from call_manager.domain.call import index
-from call_manager.domain.ports import PrepareAudio, PrepareSpeech
+from call_manager.domain.ports import AdmitIncoming, PrepareAudio, PrepareSpeech
 from evercall.actor.model import Answered, Ask, TimerFired
 from evercall.contracts.base import AddressType
 from evercall.contracts.call import CallFlowStopped, CallStatus, HangupBy, HangupReason
 from evercall.contracts.flow import ActiveflowReferenceEnded, ActiveflowStart, RunAction
 from evercall.contracts.ids import affinity, derived_id
-from evercall.contracts.route import InboundRouteFind
 from evercall.service.errors import Conflict, NotFound
 from tests.unit.call_manager.stage import (
     ANSWER,
@@ -48,7 +47,7 @@ def test_a_plain_call_answers_plays_and_hangs_up() -> None:
     assert stage.status() is CallStatus.RINGING
     assert stage.event_names == ["created"]
     [route, start] = stage.asks
-    assert route.body == InboundRouteFind(number="+15550100")
+    assert route.body == AdmitIncoming(call_id=CALL_ID, number="+15550100")
     assert isinstance(start.body, ActiveflowStart)
     assert start.service == "flow_manager"
     assert start.actor == start.body.id == derived_id(CALL_ID, "activeflow")

@@ -15,6 +15,7 @@ from evercall.contracts.route import (
     Number,
     NumberCreate,
     NumberDelete,
+    NumberFind,
     NumberGet,
     NumberList,
     NumberUpdate,
@@ -54,6 +55,10 @@ class MemoryNumbers:
 
     async def get(self, request: NumberGet) -> Number | None:
         return self._change(request)
+
+    async def find(self, request: NumberFind) -> Number | None:
+        rows = (row for row in self.rows.values() if row.number == request.number)
+        return next((row for row in rows if row.customer_id == request.customer_id), None)
 
     async def list(self, request: NumberList) -> Page[Number]:
         mine = [row for row in self.rows.values() if row.customer_id == request.customer_id]
@@ -208,3 +213,11 @@ async def test_a_number_of_somebody_else_is_not_there(
         await world.ask(kind(id=made.id, customer_id=new_id(), **more))
     assert unknown.value.code == "number_not_found"
     assert world.events.published == [("number", "created", CUSTOMER, made.id)]
+
+
+async def test_a_number_is_found_by_whom_it_belongs_to(world: World) -> None:
+    made = await world.ask(create())
+    assert await world.ask(NumberFind(customer_id=CUSTOMER, number=made.number)) == made
+    for customer_id, number in ((new_id(), made.number), (CUSTOMER, "+4930999999")):
+        with pytest.raises(NotFound, match="number_not_found"):
+            await world.ask(NumberFind(customer_id=customer_id, number=number))
