@@ -38,7 +38,7 @@ async def test_faults_of_a_flow_are_named_by_their_place(
 ) -> None:
     body: dict[str, Any] = {"actions": actions}
     if path == "/v1.0/calls":
-        body["source"] = {"type": "tel", "target": "+4930123456"}
+        body["source"] = {"type": "sip", "target": "sip:test@evercall.test"}
         body["destinations"] = [{"type": "sip", "target": PEER}]
     answer = await tenant.client.post(path, json=body)
     error = answer.json()["error"]
