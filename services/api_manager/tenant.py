@@ -119,7 +119,7 @@ async def _own_or_any(request: Request, id: UUID) -> Tenant:
     if not principal.is_admin and id != principal.customer_id:
         raise Forbidden("permission_denied", "Only the administrator sees other customers")
     creation = state_of(request.scope).creation
-    return Tenant(principal.customer_id, creation, components_of(request))
+    return Tenant(principal.customer_id, principal, creation, components_of(request))
 
 
 def _principal(request: Request) -> Principal:

@@ -1,13 +1,13 @@
 """What a customer may do: its quotas and policy, admission of calls, numbers that rest.
 
 Revision ID: 0010
-Revises: 0005
+Revises: 0009
 """
 
 from alembic import op
 
 revision = "0010"
-down_revision = "0005"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
