@@ -211,6 +211,7 @@ class _Services:
         address = self.network.address(4, 100 + index)
         own = {
             "ASTERISK_ID": f"call-{index}",
+            "SIP_ADDRESS": f"{self.network.asterisk_call(index)}:{SIP_PORT}",
             "ARI_LISTEN": f"{address}:{ARI_PORT}",
             "ARI_USERNAME": ARI_USERNAME,
             "ARI_PASSWORD": self.credentials.ari_password,

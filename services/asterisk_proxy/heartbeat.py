@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from asterisk_proxy.proxy import Proxy
+from asterisk_proxy.settings import Settings
 from asterisk_proxy.stream import Stream
 from evercall.contracts.asterisk import Heartbeat
 from evercall.contracts.base import Message
@@ -22,12 +23,11 @@ class Bus(Protocol):
 class Pulse:
     """Tells the farm that this Asterisk is there."""
 
-    def __init__(self, bus: Bus, proxy: Proxy, stream: Stream, asterisk_id: str, role: str) -> None:
+    def __init__(self, bus: Bus, proxy: Proxy, stream: Stream, settings: Settings) -> None:
         self._bus = bus
         self._proxy = proxy
         self._stream = stream
-        self._asterisk_id = asterisk_id
-        self._role = role
+        self._settings = settings
 
     async def run(self) -> None:
         """Beats until it is cancelled."""
@@ -43,16 +43,17 @@ class Pulse:
 
     async def _beat(self) -> None:
         beat = Heartbeat(
-            asterisk_id=self._asterisk_id,
-            role=self._role,
+            asterisk_id=self._settings.asterisk_id,
+            role=self._settings.role,
             boot_id=self._stream.boot_id,
-            connected=self._proxy.usable,
+            sip_address=self._settings.sip_address,
+            connected=self._proxy.answers,
             draining=False,
             channels=len(self._proxy.census),
             at=datetime.now(UTC),
         )
         try:
-            await self._bus.publish_farm(f"heartbeat.{self._asterisk_id}", beat)
+            await self._bus.publish_farm(f"heartbeat.{self._settings.asterisk_id}", beat)
         except Unavailable:
             # Its absence says the same to whoever listens.
             return

@@ -33,13 +33,14 @@ async def compose(process: Process[Settings]) -> None:
         proxy.may_enter,
         proxy.enter,
     )
-    pulse = Pulse(bus, proxy, stream, settings.asterisk_id, settings.role)
+    pulse = Pulse(bus, proxy, stream, settings)
     process.readiness.add("asterisk", lambda: proxy.usable)
     proxy.resume(connection)
     process.tasks.start("keeper", custody.watch())
     process.tasks.start("publisher", publisher.run())
     door_task = process.tasks.start("door", door.run())
     process.tasks.start("questions", proxy.ask())
+    process.tasks.start("pings", proxy.ping())
     process.tasks.start("pulse", pulse.run())
     await bus.consume(
         asterisk_key(settings.asterisk_id),

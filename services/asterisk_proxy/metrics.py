@@ -35,7 +35,7 @@ REFUSED = Counter(
 UNSETTLED = Gauge(
     "evercall_asterisk_proxy_unsettled_bytes", "Bytes of events that the broker has not confirmed"
 )
-CONNECTED = Gauge("evercall_asterisk_proxy_connected", "1 while Asterisk is connected")
+CONNECTED = Gauge("evercall_asterisk_proxy_connected", "1 while Asterisk is connected and answers")
 CONNECTIONS = Counter(
     "evercall_asterisk_proxy_connections_total",
     "Connections: `new`, or `taken_over` from a proxy that was killed",

@@ -43,8 +43,13 @@ QUESTION_INTERVAL = 0.25
 is said at once, and the questions are repeated until they are answered."""
 
 # Questions of our own; the equals sign tells their answers from those to commands.
-_FILTER, _INFO, _CHANNELS = "=filter", "=info", "=channels"
-_QUESTIONS = frozenset((_FILTER, _INFO, _CHANNELS))
+_FILTER, _INFO, _CHANNELS, _PING = "=filter", "=info", "=channels", "=ping"
+_QUESTIONS = frozenset((_FILTER, _INFO, _CHANNELS, _PING))
+
+PING_INTERVAL = 1.0
+PING_PATIENCE = 3.0
+"""Seconds without a word of Asterisk after which it counts as one that does not answer. The connection of one
+that stands still (its machine is stopped, its disk hangs) stays open, so only asking shows that."""
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -81,18 +86,24 @@ class Proxy:
         self._repeats = Repeats(stream)
         self._entered = asyncio.Event()
         self._usable = asyncio.Event()
+        self._last_word = 0.0
         self.asterisk = Asterisk(stream, self)
         self.census = Census()
         self.changed = asyncio.Event()
         """Set when the connection comes or goes: news for the heartbeat."""
         metrics.UNSETTLED.set_function(lambda: stream.used)
-        metrics.CONNECTED.set_function(lambda: self.usable)
+        metrics.CONNECTED.set_function(lambda: self.answers)
         metrics.CHANNELS.set_function(lambda: len(self.census))
 
     @property
     def usable(self) -> bool:
         """Whether commands can be given: Asterisk is connected, and it is known which life of it."""
         return self._usable.is_set()
+
+    @property
+    def answers(self) -> bool:
+        """Whether Asterisk is connected and says something when it is asked."""
+        return self.usable and time.monotonic() - self._last_word < PING_PATIENCE
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -135,6 +146,13 @@ class Proxy:
                 self._ask_everything()
                 await asyncio.sleep(QUESTION_INTERVAL)
 
+    async def ping(self) -> None:
+        """Asks Asterisk all the time whether it is there, until it is cancelled."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            if self.usable:
+                self.asterisk.send(protocol.encode_request(_PING, "GET", "asterisk/ping"))
+
     def closing(self) -> None:
         """No commands can be given any more."""
         self._usable.clear()
@@ -159,6 +177,7 @@ class Proxy:
 
     def heard(self, payload: bytes, end: int) -> None:
         """A message of Asterisk."""
+        self._last_word = time.monotonic()
         try:
             message = events.decode(payload)
         except ValueError:

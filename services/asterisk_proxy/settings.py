@@ -14,9 +14,12 @@ class Settings(ServiceSettings):
     ari_listen: str = Field(description="host:port where Asterisk's WebSocket arrives")
     ari_username: str = Field(description="By which Asterisk proves itself (websocket_client.conf)")
     ari_password: SecretStr
+    sip_address: str = Field(
+        description="host:port where Asterisk takes SIP; asked by those who hear nothing of it"
+    )
     ari_application: str = Field(default="evercall", description="The Stasis application")
 
-    @field_validator("ari_listen")
+    @field_validator("ari_listen", "sip_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
         parse_address(value)

@@ -14,6 +14,7 @@ from call_manager.gateways.farm import FarmPort
 from call_manager.gateways.fetch import Fetcher
 from call_manager.gateways.routes import RoutesPort
 from call_manager.gateways.speech import EspeakSpeech
+from call_manager.gateways.verdict import Verdict
 from call_manager.housekeeping import keep_house
 from call_manager.observing import observed
 from call_manager.rpc import CallReader
@@ -24,6 +25,7 @@ from call_manager.subscriptions import ACCEPTS, KIND, receive
 from evercall.actor.model import ActorKind
 from evercall.actor.query import ActorQuery
 from evercall.actor.runtime import ActorRuntime
+from evercall.membership.watch import Watch
 from evercall.service import http
 from evercall.service.guard import HostGuard
 from evercall.service.process import Process, run_process
@@ -72,6 +74,9 @@ async def compose(process: Process[Settings]) -> None:
         peers=["flow_manager"],
     )
     await runtime.start()
+    verdict = Verdict(bus, settings.shards)
+    after = settings.asterisk_lost_after
+    await Watch(bus, process.tasks, settings.instance, after, verdict.tell).start()
 
 
 def main() -> None:

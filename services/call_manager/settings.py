@@ -31,6 +31,11 @@ class Settings(ServiceSettings):
         " are not public",
     )
     dial_timeout: int = Field(default=60, ge=1, description="Seconds until nobody has answered")
+    asterisk_lost_after: float = Field(
+        default=10.0,
+        ge=3.0,
+        description="Seconds without a sign of life after which an Asterisk's calls are lost",
+    )
     longest_call: int = Field(default=3600, ge=1, description="Seconds that a call may last")
 
     media_streams_per_call: int = Field(

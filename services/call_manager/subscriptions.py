@@ -14,7 +14,12 @@ from call_manager.domain import messages
 from call_manager.domain.call import CallState
 from call_manager.domain.media import is_media_channel, is_orphaned
 from evercall.actor.turn import Delivery, LiveActors
-from evercall.contracts.asterisk import AsteriskEvents, AsteriskSnapshot, CommandsRefused
+from evercall.contracts.asterisk import (
+    AsteriskEvents,
+    AsteriskLost,
+    AsteriskSnapshot,
+    CommandsRefused,
+)
 from evercall.contracts.base import Message
 from evercall.contracts.call import CallCreate, CallDelete, CallFlowStopped, CallHangup
 from evercall.contracts.media import (
@@ -30,6 +35,7 @@ ACCEPTS: tuple[type[Message], ...] = (
     AsteriskEvents,
     AsteriskSnapshot,
     CommandsRefused,
+    AsteriskLost,
     CallCreate,
     CallHangup,
     CallDelete,
@@ -67,6 +73,12 @@ def receive(message: Message, live: LiveActors) -> Iterable[Delivery]:
             ]
         case AsteriskSnapshot():
             return list(_from_snapshot(message, live))
+        case AsteriskLost():
+            return [
+                Delivery(KIND, actor.id, message)
+                for actor in live.of(KIND)
+                if _is_on(actor.state, message.asterisk_id)
+            ]
         case ExternalMediaStart() | ExternalMediaStop():
             return [Delivery(KIND, message.call_id, message)]
         case ExternalMediaOwnerGone():

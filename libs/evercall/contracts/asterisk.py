@@ -117,12 +117,26 @@ class AsteriskSnapshot(Message, frozen=True, kw_only=True):
     channels: list[LiveChannel]
 
 
+class AsteriskLost(Message, frozen=True, kw_only=True):
+    """This life of this Asterisk is over: nobody has seen a sign of it for too long. To every
+    `call_manager.shard.<n>`, perhaps several times; `at` is when it was concluded."""
+
+    asterisk_id: str
+    boot_id: str
+    at: datetime
+
+
 class Heartbeat(Message, frozen=True, kw_only=True):
-    """Sent twice a second on the exchange `evercall.farm`, routing key `heartbeat.<asterisk_id>`."""
+    """Sent twice a second on the exchange `evercall.farm`, routing key `heartbeat.<asterisk_id>`.
+
+    `connected`: Asterisk is connected to its proxy and answers. `sip_address` (`host:port`) is where it can be
+    asked by whoever hears no heartbeat of it.
+    """
 
     asterisk_id: str
     role: str
     boot_id: str
+    sip_address: str
     connected: bool
     draining: bool
     channels: int

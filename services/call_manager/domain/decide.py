@@ -15,6 +15,7 @@ from call_manager.domain import (
     ending,
     flow,
     incoming,
+    loss,
     media,
     outgoing,
     refusal,
@@ -48,6 +49,7 @@ from evercall.actor.model import (
     ReplyError,
     TimerFired,
 )
+from evercall.contracts.asterisk import AsteriskLost
 from evercall.contracts.base import Message
 from evercall.contracts.call import (
     CallCreate,
@@ -181,6 +183,10 @@ def _seen(turn: Turn, message: ChannelsSeen) -> None:
     resync.seen(turn, message)
 
 
+def _asterisk_lost(turn: Turn, message: AsteriskLost) -> None:
+    loss.told(turn, message)
+
+
 def _create_asked(turn: Turn, _message: CallCreate) -> None:
     turn.add(Reply(to_resource(turn.call)))
 
@@ -291,6 +297,7 @@ _HANDLERS: Mapping[Trigger, Callable[[Turn, Any], None]] = {
     Trigger.MEDIA_LEG_GONE: _media_leg_gone,
     Trigger.REFUSED: refusal.refused,
     Trigger.SEEN: _seen,
+    Trigger.ASTERISK_LOST: _asterisk_lost,
     Trigger.CREATE_ASKED: _create_asked,
     Trigger.HANGUP_ASKED: _hangup_asked,
     Trigger.DELETE_ASKED: _delete_asked,

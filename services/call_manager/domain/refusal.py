@@ -5,7 +5,7 @@ What the proxy refuses (`ProxyReason`) was not carried out, or nobody knows. It 
 repeated by the engine; only a wrong boot proves something: the Asterisk that had the channel is no more.
 """
 
-from call_manager.domain import media
+from call_manager.domain import loss, media
 from call_manager.domain.call import Waiting
 from call_manager.domain.ending import finish, hang_up
 from call_manager.domain.messages import CommandRefused
@@ -48,16 +48,11 @@ def refused(turn: Turn, message: CommandRefused) -> None:
 
 
 def _not_carried_out(turn: Turn, message: CommandRefused) -> None:
-    seen, dialing = turn.leg.seen, turn.call.status is CallStatus.DIALING
-    match message.reason:
-        case ProxyReason.WRONG_BOOT if seen:
-            finish(turn, Trigger.LOST)
-        case ProxyReason.WRONG_BOOT if not dialing:
-            finish(turn, Trigger.GONE)
-        case ProxyReason.WRONG_BOOT:
-            dial_elsewhere(turn)
-        case ProxyReason.NOT_CONNECTED if dialing and message.key == "create":
-            dial_elsewhere(turn)
+    dialing = turn.call.status is CallStatus.DIALING
+    if message.reason == ProxyReason.WRONG_BOOT:
+        loss.proved(turn)
+    elif message.reason == ProxyReason.NOT_CONNECTED and dialing and message.key == "create":
+        dial_elsewhere(turn)
 
 
 def _create_refused(turn: Turn, status: int) -> None:

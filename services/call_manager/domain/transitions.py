@@ -51,6 +51,8 @@ class Trigger(StrEnum):
     MEDIA_LEG_GONE = "media_leg_gone"
     REFUSED = "refused"
     SEEN = "seen"
+    ASTERISK_LOST = "asterisk_lost"
+    """Told by those who watch the farm."""
 
     # from those who steer
     CREATE_ASKED = "create_asked"
@@ -111,6 +113,7 @@ _MATRIX: Mapping[Trigger, tuple[Cell, Cell, Cell, Cell, Cell, Cell]] = {
     Trigger.MEDIA_LEG_GONE:  (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
     Trigger.REFUSED:         (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _NONE),
     Trigger.SEEN:            (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
+    Trigger.ASTERISK_LOST:   (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _NONE),
 
     Trigger.CREATE_ASKED:    (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _STAY),
     Trigger.HANGUP_ASKED:    (_STAY,  _STAY,  _STAY,      _STAY,      _STAY,    _ERROR),

@@ -18,6 +18,7 @@ from call_manager.domain.messages import (
 from call_manager.domain.transitions import Trigger
 from call_manager.domain.turn import Timer
 from evercall.actor.model import Answered, Failed, TimerFired
+from evercall.contracts.asterisk import AsteriskLost
 from evercall.contracts.base import Message
 from evercall.contracts.call import (
     CallCreate,
@@ -66,6 +67,7 @@ _MESSAGES: Mapping[type[Message], Trigger] = {
     MediaLegUp: Trigger.MEDIA_LEG_UP,
     MediaLegGone: Trigger.MEDIA_LEG_GONE,
     CommandRefused: Trigger.REFUSED,
+    AsteriskLost: Trigger.ASTERISK_LOST,
     ChannelsSeen: Trigger.SEEN,
     CallCreate: Trigger.CREATE_ASKED,
     CallHangup: Trigger.HANGUP_ASKED,

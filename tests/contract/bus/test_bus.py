@@ -153,7 +153,7 @@ async def test_heartbeats_are_heard(bus: Bus) -> None:
     heard: asyncio.Queue[Heartbeat] = asyncio.Queue()
     await bus.subscribe_farm(["heartbeat.test-bus"], (Heartbeat,), heard.put)
     beat = Heartbeat(
-        asterisk_id="test-bus", role="call", boot_id="1", connected=True,
+        asterisk_id="test-bus", role="call", boot_id="1", sip_address="192.0.2.1:5060", connected=True,
         draining=False, channels=0, at=_at(0),
     )  # fmt: skip
     await bus.publish_farm("heartbeat.test-bus", beat)

@@ -1,5 +1,6 @@
 """The proxy between a connection and a publisher: what it lets in, passes on and refuses."""
 
+import asyncio
 import json
 import os
 import socket
@@ -64,12 +65,14 @@ class Stage:
         """Asterisk is there, in its life `boot`."""
         self.stream.boot_id = "boot"
         self.asterisk, ours = socket.socketpair()
+        self.asterisk.setblocking(False)
         self.proxy.resume(ours)
 
-    def given(self) -> str:
-        """All that Asterisk was told."""
+    async def given(self) -> str:
+        """What Asterisk is told next, and all that has arrived with it."""
         assert self.asterisk is not None
-        return self.asterisk.recv(65_536).decode(errors="replace")
+        loop = asyncio.get_running_loop()
+        return (await loop.sock_recv(self.asterisk, 65_536)).decode(errors="replace")
 
 
 @pytest.fixture
@@ -175,7 +178,7 @@ async def test_commands_for_another_life_and_late_ones_are_refused(stage: Stage)
         ("boot", "c", 0, "expired"),
         ("former", "d", 0, "wrong_boot"),
     ]
-    given = stage.given()
+    given = await stage.given()
     assert f"{INCOMING}a" in given
     assert f"{INCOMING}e" in given
     assert not any(f"{INCOMING}{key}" in given for key in "bcd")
@@ -186,6 +189,36 @@ async def test_commands_for_a_former_life_are_known_while_asterisk_is_away(stage
     await stage.proxy.command([told("a", boot_id="former"), told("b", boot_id="last")])
     reasons = [one.reason for _, one in stage.refused]
     assert reasons == ["wrong_boot", "asterisk_not_connected"]
+
+
+async def test_an_asterisk_that_says_nothing_does_not_count_as_connected(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("asterisk_proxy.proxy.time.monotonic", lambda: now)
+    stage.connect()
+    assert stage.proxy.usable
+    assert not stage.proxy.answers
+    stage.hear("rest_response_no_content")
+    assert stage.proxy.answers
+    now += proxy_module.PING_PATIENCE
+    assert not stage.proxy.answers
+    assert stage.proxy.usable
+
+
+async def test_asterisk_is_asked_all_the_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_module, "PING_INTERVAL", 0.001)
+    stage.connect()
+    asking = asyncio.create_task(stage.proxy.ping())
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                while "asterisk/ping" not in await stage.given():
+                    pass
+    finally:
+        asking.cancel()
 
 
 async def test_a_new_connection_waits_until_the_old_one_is_settled(stage: Stage) -> None:

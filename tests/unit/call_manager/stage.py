@@ -27,7 +27,7 @@ from call_manager.domain.ports import AUDIO, FARM, ROUTES, ChosenAsterisk, Prepa
 from call_manager.domain.turn import Rules
 from evercall.actor import model
 from evercall.actor.model import Answered, Failed, TimerFired
-from evercall.contracts.asterisk import AriCommand
+from evercall.contracts.asterisk import AriCommand, AsteriskLost
 from evercall.contracts.base import Address, AddressType, Message
 from evercall.contracts.call import Call, CallCreate, CallHangup, CallStatus
 from evercall.contracts.flow import Run, RunAction
@@ -265,6 +265,10 @@ def refused(
     return CommandRefused(
         asterisk_id=asterisk_id, boot_id=boot_id, key=key, status=status, reason=reason
     )
+
+
+def lost(boot_id: str = "boot-1", *, at: datetime = START) -> AsteriskLost:
+    return AsteriskLost(asterisk_id="call-1", boot_id=boot_id, at=at)
 
 
 def gone(cause: int = 16, channel_id: str = CHANNEL) -> ChannelGone:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
 
+from evercall.contracts.asterisk import NO_ANSWER, ProxyReason
 from evercall.contracts.call import CallDelete, CallFlowStopped, CallStatus, HangupReason
 from evercall.contracts.flow import RunAction
 from evercall.service.errors import Conflict, NotFound, PlatformError
@@ -30,6 +31,7 @@ from tests.unit.call_manager.stage import (
     digits,
     gone,
     hangup,
+    lost,
     played,
     receive_digits,
     refused,
@@ -121,11 +123,21 @@ class CallMachine(RuleBasedStateMachine):
     def hangs_up(self, cause: int) -> None:
         self.stage.hear(gone(cause, self.channel))
 
-    @rule(status=st.sampled_from([0, 404, 409, 500]), pick=st.integers(0, 50))
+    @rule(status=st.sampled_from([404, 409, 500]), pick=st.integers(0, 50))
     def refuses(self, status: int, pick: int) -> None:
         if self.stage.commands:
             command = self.stage.commands[pick % len(self.stage.commands)]
             self.stage.hear(refused(command.key, status))
+
+    @rule(reason=st.sampled_from(ProxyReason), pick=st.integers(0, 50))
+    def does_not_give(self, reason: ProxyReason, pick: int) -> None:
+        if self.stage.commands:
+            command = self.stage.commands[pick % len(self.stage.commands)]
+            self.stage.hear(refused(command.key, NO_ANSWER, reason))
+
+    @rule(boot=st.sampled_from("12"))
+    def is_lost(self, boot: str) -> None:
+        self.stage.hear(lost(f"boot-{boot}", at=self.stage.now))
 
     @rule(state=st.sampled_from([None, "Ring", "Ringing", "Up"]), boot=st.sampled_from("112"))
     def is_seen(self, state: str | None, boot: str) -> None:

@@ -198,6 +198,7 @@ class Farm:
         await self.port.hear(
             Heartbeat(
                 asterisk_id=name,
+                sip_address="192.0.2.3:5060",
                 channels=channels,
                 at=datetime.now(UTC),
                 **fields,

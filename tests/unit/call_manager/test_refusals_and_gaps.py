@@ -16,6 +16,7 @@ from tests.unit.call_manager.stage import (
     PLAY,
     SECOND,
     SLEEP,
+    START,
     Stage,
     answered_outgoing,
     create,
@@ -23,6 +24,7 @@ from tests.unit.call_manager.stage import (
     gone,
     hangup,
     incoming,
+    lost,
     played,
     receive_digits,
     refused,
@@ -211,6 +213,58 @@ def test_a_dial_that_is_refused_after_it_was_given_up() -> None:
     stage.hear(create(), hangup(), refused("create", 500))
     stage.assert_over()
     assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
+# -- an Asterisk that is lost --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_calls_of_a_lost_asterisk_are_lost_once(number: int) -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up())
+    stage.take_commands()
+    stage.hear(*[lost()] * number)
+    stage.assert_over()
+    assert (stage.call.hangup_by, stage.call.hangup_reason) == (
+        HangupBy.LOCAL,
+        HangupReason.LOST,
+    )
+    assert stage.event_names.count("hangup") == 1
+    # Should it live all the same.
+    assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"]
+
+
+def test_a_call_that_was_hung_up_already_keeps_its_reason() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up(), hangup(), lost())
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.NORMAL
+
+
+def test_a_dial_that_a_lost_asterisk_never_confirmed_goes_to_another() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = ChosenAsterisk(asterisk_id="call-2", boot_id="boot-5")
+    stage.hear(lost())
+    assert stage.status() is CallStatus.DIALING
+    assert stage.told[-1] == ("call-2", "boot-5")
+    stage.hear(lost())
+    assert stage.status() is CallStatus.DIALING
+
+
+def test_a_dial_that_was_given_up_is_over_with_its_asterisk() -> None:
+    stage = Stage()
+    stage.hear(create(), hangup(), lost())
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
+def test_a_verdict_over_another_life_or_another_moment_is_not_heard() -> None:
+    stage = incoming(ANSWER, SLEEP)
+    stage.hear(up())
+    before = stage.call
+    stage.hear(lost("boot-0"), lost("boot-2"), lost(at=START - 11 * SECOND))
+    assert stage.call == before
 
 
 # -- after a gap ---------------------------------------------------------------------------------
