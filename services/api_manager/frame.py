@@ -42,6 +42,13 @@ SMALL_BODY = 65_536
 DRAIN_SECONDS = 2.0
 DRAIN_BYTES = 32_000_000
 
+CAREFUL = (
+    (b"x-content-type-options", b"nosniff"),
+    # Answers hold what one customer may see, and now and then a secret.
+    (b"cache-control", b"no-store"),
+)
+"""Headers of every answer that does not know better."""
+
 log = get_logger(__name__)
 
 
@@ -120,6 +127,8 @@ class _Exchange:
         self.status = message["status"]
         headers: list[Any] = list(message.get("headers", []))
         headers.append((b"x-request-id", self._state.id.encode()))
+        given = {name.lower() for name, _ in headers}
+        headers.extend(header for header in CAREFUL if header[0] not in given)
         if self._body_outstanding:
             self._closing = True
             headers.append((b"connection", b"close"))

@@ -6,7 +6,7 @@ import time
 import httpx
 
 from deploy.lab.lab import Lab
-from deploy.lab.network import HTTP_PORT
+from deploy.lab.network import AUDIO_PORT, HEALTH_PORT, HTTP_PORT
 from tests.attack.conftest import Bystander
 from tests.support.rest import Api
 
@@ -53,3 +53,65 @@ async def statuses(url: str, cookie: str) -> set[int]:
     async with httpx.AsyncClient(base_url=url, timeout=30.0) as stranger:
         asked = [stranger.get("/v1.0/calls", headers={"Cookie": cookie}) for _ in range(AT_ONCE)]
         return {answer.status_code for answer in await asyncio.gather(*asked)}
+
+
+ENOUGH = 20_000_000
+"""Bytes of a head that an attacker sends, if they are taken."""
+
+PATIENCE = 15.0
+
+
+async def test_no_door_keeps_an_endless_head_or_half_a_one(
+    platform: Lab, admin: Api, bystander: Bystander
+) -> None:
+    """Every HTTP port of ours, past the load balancer: the API's, and those for health and for prompts."""
+    doors = [
+        (process.address, endpoint)
+        for process in platform.farm.processes
+        if process.module
+        for endpoint in (HTTP_PORT, HEALTH_PORT, AUDIO_PORT)
+        if any(each.port == endpoint for each in process.endpoints)
+    ]
+    assert len(doors) > 5
+    over = asyncio.Event()
+    async with bystander.unharmed():
+        watching = asyncio.create_task(legitimate(admin, over))
+        endless = await asyncio.gather(*(endless_head(*door) for door in doors))
+        halves = await asyncio.gather(*(half_a_head(*door) for door in doors))
+        over.set()
+        assert await watching < NOTICED
+    assert max(endless) < ENOUGH / 2, dict(zip(doors, endless, strict=True))
+    assert max(halves) < PATIENCE, dict(zip(doors, halves, strict=True))
+
+
+async def endless_head(host: str, port: int) -> int:
+    """Sends headers until the connection ends; returns how many bytes were taken."""
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    sent = 0
+    try:
+        while sent < ENOUGH:
+            writer.write(b"X-Pad: " + b"x" * 8000 + b"\r\n")
+            await writer.drain()
+            sent += 8000
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+    return sent
+
+
+async def half_a_head(host: str, port: int) -> float:
+    """Sends no more than half a head; returns the seconds that it is waited for."""
+    reader, writer = await asyncio.open_connection(host, port)
+    began = time.monotonic()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: ")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while await reader.read(4096):
+                pass
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+    return time.monotonic() - began
