@@ -7,16 +7,22 @@ from uuid import UUID
 import msgspec
 from starlette.datastructures import QueryParams
 
+from api_manager.audit.entry import attempt_of, result_of
+from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
 from api_manager.domain.credentials import find_credential
 from api_manager.domain.scopes import Scope, scope_missing
 from api_manager.gate import Limits, take
+from api_manager.request_state import RequestState
 from api_manager.store import CustomerStore
 from api_manager.tenant import tenant_customer
 from evercall.contracts.access import Access, AccessCheck
 from evercall.contracts.base import Request
-from evercall.service.errors import Forbidden, NotFound
+from evercall.service.errors import Forbidden, NotFound, Unauthorized
 from evercall.service.forwarded import limited_as
+from evercall.service.identity import new_id
+
+OPENED = "open_call_media_stream"
 
 Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
@@ -28,11 +34,13 @@ class AccessHandlers:
         self,
         authenticator: Authenticator,
         customers: CustomerStore,
+        audit: AuditTrail,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self._authenticator = authenticator
         self._customers = customers
+        self._audit = audit
         self._limits = limits
         self._clock = clock
 
@@ -42,12 +50,31 @@ class AccessHandlers:
         return {AccessCheck: self.check}
 
     async def check(self, request: AccessCheck) -> Access:
+        """Lets the caller have the audio of a call, and writes that down."""
+        state = RequestState(str(new_id()), request.client)
+        try:
+            access = await self._check(request, state)
+        except (Unauthorized, Forbidden) as error:
+            if request.counts:
+                self._audit.refused(state, error)
+            raise
+        if request.counts and state.principal is not None:
+            opened = attempt_of(
+                state, state.principal, access.customer_id, OPENED, "call", request.call_id
+            )
+            # Not before it is let in, and not waited for: a stream that broke must go on at once,
+            # whether the database is there or not.
+            self._audit.later(result_of(opened), opened)
+        return access
+
+    async def _check(self, request: AccessCheck, state: RequestState) -> Access:
         """In the order of the gate: address, credentials, customer, account; then scope and tenant."""
         now, query = self._clock(), QueryParams(request.query)
         if request.counts:
             take(self._limits.addresses, limited_as(request.client), "address", now)
         credential = find_credential("GET", "", query, request.authorization)
         principal = await self._authenticator.principal(credential)
+        state.principal = principal
         if request.counts:
             take(self._limits.customers, principal.customer_id, "customer", now)
         if principal.frozen:

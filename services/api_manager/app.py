@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
-from api_manager.components import Components
+from api_manager.components import Components, components_of
 from api_manager.documentation.html import render_page
 from api_manager.documentation.openapi import build_document
 from api_manager.domain.buckets import Buckets, Limit
@@ -26,14 +26,25 @@ from api_manager.domain.validation import to_error
 from api_manager.frame import Frame
 from api_manager.gate import Gate, Limits
 from api_manager.request_state import state_of
-from api_manager.routes import accesskeys, activeflows, auth, calls, customers, flows, numbers
+from api_manager.routes import (
+    accesskeys,
+    activeflows,
+    audit_logs,
+    auth,
+    calls,
+    customers,
+    flows,
+    numbers,
+)
 from api_manager.settings import Settings
 from evercall.service.errors import (
+    Forbidden,
     Internal,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     PlatformError,
+    Unauthorized,
 )
 from evercall.service.problem import to_problem
 
@@ -45,12 +56,13 @@ ROUTERS = (
     numbers.router,
     calls.router,
     activeflows.router,
+    audit_logs.router,
 )
 
-# The page is ours and needs nothing from anywhere, not even from us.
+# The page is ours and needs nothing from anywhere, not even from us; nobody may put it into a frame.
 PAGE_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "max-age=60",
 }
 
@@ -62,6 +74,7 @@ def build_app(
     app: ASGIApp = Gate(
         build_routes(components, version),
         authenticator=components.authenticator,
+        audit=components.audit,
         limits=limits or limits_of(settings),
         clock=time.monotonic,
     )
@@ -140,6 +153,8 @@ def _answer(request: Request, error: PlatformError) -> Response:
 
 async def _platform_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PlatformError)  # noqa: S101
+    if isinstance(error, Unauthorized | Forbidden):
+        components_of(request).audit.refused(state_of(request.scope), error)
     return _answer(request, error)
 
 

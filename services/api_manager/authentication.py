@@ -77,7 +77,7 @@ class Authenticator:
     async def exchange(
         self, credential: AccesskeyToken, wish: TokenWish
     ) -> tuple[Principal, Token]:
-        """A short-lived token for an access key, and whom it stands for.
+        """Who holds an access key, and a short-lived token for it.
 
         Raises:
             Unauthorized: `invalid_credentials`.
@@ -85,8 +85,7 @@ class Authenticator:
         """
         holder = await self._by_accesskey(credential)
         scopes = grant(wish.scopes, holder.scopes)
-        meant = replace(holder, scopes=scopes, call_id=wish.call_id, is_token=True)
-        return meant, self._signer.sign(meant)
+        return holder, self._signer.sign(replace(holder, scopes=scopes, call_id=wish.call_id))
 
     def forget(self) -> None:
         """Drops what is cached: a key or a customer has changed here."""

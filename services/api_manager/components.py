@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.requests import Request as HttpRequest
 
+from api_manager.audit.store import AuditStore
+from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
 from api_manager.calling import Calling
 from api_manager.idempotency import IdempotencyStore
@@ -28,6 +30,8 @@ class Components:
     customers: CustomerStore
     accesskeys: AccesskeyStore
     idempotency: IdempotencyStore
+    audit: AuditTrail
+    audit_log: AuditStore
     authenticator: Authenticator
     limits: OperationLimits
     calling: Calling

@@ -11,11 +11,12 @@ from prometheus_client import Counter
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
 from api_manager.domain.buckets import Buckets
 from api_manager.domain.credentials import Credential, find_credential
-from api_manager.request_state import state_of
-from evercall.service.errors import Forbidden, RateLimited
+from api_manager.request_state import RequestState, state_of
+from evercall.service.errors import Forbidden, RateLimited, Unauthorized
 from evercall.service.forwarded import limited_as
 
 LIMITED = Counter("evercall_api_manager_rate_limited_total", "Requests refused", ["limited_by"])
@@ -54,11 +55,13 @@ class Gate:
         app: ASGIApp,
         *,
         authenticator: Authenticator,
+        audit: AuditTrail,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._audit = audit
         self._limits = limits
         self._clock = clock
 
@@ -69,12 +72,19 @@ class Gate:
         addresses = self._limits.auth_addresses if is_auth else self._limits.addresses
         take(addresses, limited_as(state.client), "address", self._clock())
         if path.startswith("/v1.0/"):
-            principal = await self._authenticator.principal(_credential(scope))
-            state.principal = principal
-            take(self._limits.customers, principal.customer_id, "customer", self._clock())
-            if principal.frozen:
-                raise Forbidden("account_frozen", "The customer's account is frozen")
+            try:
+                await self._let_in(scope, state)
+            except (Unauthorized, Forbidden) as error:
+                self._audit.refused(state, error)
+                raise
         await self._app(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, state: RequestState) -> None:
+        principal = await self._authenticator.principal(_credential(scope))
+        state.principal = principal
+        take(self._limits.customers, principal.customer_id, "customer", self._clock())
+        if principal.frozen:
+            raise Forbidden("account_frozen", "The customer's account is frozen")
 
 
 def _credential(scope: Scope) -> Credential | None:

@@ -1,4 +1,4 @@
-"""The composition root: stores, credentials, the application, and the sweeper of old answers."""
+"""The composition root: stores, credentials, the application, and the sweeper of what is old."""
 
 import asyncio
 import time
@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from api_manager.access import AccessHandlers
 from api_manager.app import build_app, limits_of
+from api_manager.audit.store import AuditStore
+from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
 from api_manager.calling import Calling
 from api_manager.components import Components, OperationLimits
@@ -31,9 +33,13 @@ async def compose(process: Process[Settings]) -> None:
     settings = process.settings
     bus = await process.bus()
     components = build_components(settings, bus, await process.database())
-    process.tasks.start("idempotency-sweep", _sweep(components.idempotency))
+    process.on_stop(components.audit.flush)
+    process.tasks.start("audit", components.audit.run())
+    process.tasks.start("sweep", _sweep(components, settings.audit_days))
     limits = limits_of(settings)
-    access = AccessHandlers(components.authenticator, components.customers, limits, time.monotonic)
+    access = AccessHandlers(
+        components.authenticator, components.customers, components.audit, limits, time.monotonic
+    )
     tenancy = TenancyHandlers(components.customers)
     await bus.serve("api_manager", {**access.handlers, **tenancy.handlers})
     process.tasks.start("freezer", keep_frozen(components.customers, bus))
@@ -43,7 +49,7 @@ async def compose(process: Process[Settings]) -> None:
 
 def build_components(settings: Settings, bus: Bus, database: Database) -> Components:
     """Everything that handlers work with."""
-    accesskeys = AccesskeyStore(database)
+    accesskeys, audit_log = AccesskeyStore(database), AuditStore(database)
     signer = TokenSigner(
         settings.jwt_key.get_secret_value(),
         timedelta(seconds=settings.jwt_seconds),
@@ -61,6 +67,8 @@ def build_components(settings: Settings, bus: Bus, database: Database) -> Compon
         customers=CustomerStore(database, settings.default_quotas),
         accesskeys=accesskeys,
         idempotency=IdempotencyStore(database),
+        audit=AuditTrail(audit_log),
+        audit_log=audit_log,
         authenticator=authenticator,
         limits=OperationLimits(settings.request_seconds, settings.body_bytes),
         calling=Calling(
@@ -71,14 +79,17 @@ def build_components(settings: Settings, bus: Bus, database: Database) -> Compon
     )
 
 
-async def _sweep(store: IdempotencyStore) -> None:
-    """Deletes answers that are older than a day. Replicas may do it side by side."""
+async def _sweep(components: Components, audit_days: int) -> None:
+    """Deletes answers that are older than a day, and what is old in the audit log. Replicas may do it side
+    by side."""
     while True:
         try:
-            while await store.sweep() == SWEEP_AT_ONCE:
+            while await components.idempotency.sweep() >= SWEEP_AT_ONCE:
+                pass
+            while await components.audit_log.sweep(audit_days) >= SWEEP_AT_ONCE:
                 pass
         except Unavailable:
-            log.info("idempotency_sweep_postponed")
+            log.info("sweep_postponed")
         await asyncio.sleep(SWEEP_INTERVAL)
 
 

@@ -1,5 +1,5 @@
 """What all operations under `/v1.0` and `/auth` share, once the request has reached one: the scope that
-it needs, a deadline, the body, and idempotency.
+it needs, a deadline, the body, idempotency, and a place in the audit log for what changes something.
 
 The body is read here and not earlier, so that a path that takes none never reads one.
 """
@@ -13,6 +13,7 @@ from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
+from api_manager.audit.endpoint import CHANGING, audited
 from api_manager.body import read_body
 from api_manager.components import components_of
 from api_manager.domain.creation import Creation
@@ -40,6 +41,11 @@ class BufferedRequest(Request):
 
 class Operation(APIRoute):
     """The route class of all our routers."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if CHANGING.intersection(options["methods"]) and path.startswith("/v1.0/"):
+            endpoint = audited(endpoint, path)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()

@@ -73,6 +73,35 @@ class Accesskey(msgspec.Struct, frozen=True, kw_only=True):
     tm_delete: datetime | None = None
 
 
+class AuditActor(StrEnum):
+    """Who did something, by what they came with."""
+
+    ACCESSKEY = "accesskey"
+    TOKEN = "token"  # noqa: S105 - a word of the API
+    ADMINISTRATOR = "administrator"
+    UNKNOWN = "unknown"
+
+
+class AuditLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did or tried, or how often credentials were refused."""
+
+    id: UUID
+    customer_id: UUID | None
+    actor_type: AuditActor
+    actor_id: UUID | None
+    actor_customer_id: UUID | None
+    operation: str
+    resource_type: str
+    resource_ids: list[UUID]
+    client_address: str
+    request_id: str
+    status: int | None
+    reason: str
+    count: int
+    tm_create: datetime
+    tm_result: datetime | None
+
+
 class CallsCreated(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that a request placed, one per destination, in the order of the destinations."""
 

@@ -26,6 +26,9 @@ class Settings(ServiceSettings):
         le=5.0,
         description="How long another replica may still accept a key after it was revoked",
     )
+    audit_days: int = Field(
+        default=365, ge=2, le=3660, description="Days that the audit log is kept for"
+    )
     body_bytes: int = Field(default=1_000_000, ge=1024, description="The largest request body")
     request_seconds: float = Field(
         default=20.0, gt=0.0, le=25.0, description="The longest that a request may take"

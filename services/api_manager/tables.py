@@ -40,6 +40,33 @@ accesskey = sa.Table(
     sa.Column("tm_delete", sa.DateTime(timezone=True)),
 )
 
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("customer_id", sa.Uuid),
+    sa.Column("actor_type", sa.Text, nullable=False),
+    sa.Column("actor_id", sa.Uuid),
+    sa.Column("actor_customer_id", sa.Uuid),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("resource_type", sa.Text, nullable=False),
+    sa.Column("resource_id", sa.Uuid),
+    sa.Column("client_address", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),
+)
+
+audit_result = sa.Table(
+    "audit_result",
+    metadata,
+    sa.Column("audit_id", sa.Uuid, primary_key=True),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("resource_ids", ARRAY(sa.Uuid), nullable=False),
+    sa.Column("tm_create", sa.DateTime(timezone=True), nullable=False),
+)
+
 idempotency = sa.Table(
     "idempotency",
     metadata,

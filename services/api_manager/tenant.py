@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api_manager.components import Components, components_of
 from api_manager.domain.creation import Creation
 from api_manager.domain.principal import Principal
-from api_manager.request_state import state_of
+from api_manager.request_state import RequestState, state_of
 from api_manager.resources import Customer
 from evercall.contracts.flow import FlowGet
 from evercall.service.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
@@ -27,7 +27,7 @@ class Tenant:
 
     customer_id: UUID
     principal: Principal
-    creation: Creation
+    state: RequestState
     components: Components
 
     async def customer(self) -> Customer:
@@ -40,6 +40,11 @@ class Tenant:
         if customer is None:
             raise NotFound("customer_not_found", "There is no such customer")
         return customer
+
+    @property
+    def creation(self) -> Creation:
+        """Names what the request creates."""
+        return self.state.creation
 
     async def require_flow(self, flow_id: UUID | None) -> None:
         """A flow that is referred to must be the customer's own.
@@ -88,7 +93,7 @@ async def _tenant(
     acting_for = tenant_customer(request.query_params.get("customer_id"), principal)
     if acting_for != principal.customer_id and await components.customers.get(acting_for) is None:
         raise NotFound("customer_not_found", "There is no such customer")
-    return Tenant(acting_for, principal, state_of(request.scope).creation, components)
+    return Tenant(acting_for, principal, state_of(request.scope), components)
 
 
 ActingTenant = Annotated[Tenant, Depends(_tenant)]
@@ -109,8 +114,8 @@ async def _administration(request: Request) -> Tenant:
     principal = _principal(request)
     if not principal.is_admin:
         raise Forbidden("permission_denied", "Only the administrator may do this")
-    creation = state_of(request.scope).creation
-    return Tenant(principal.customer_id, principal, creation, components_of(request))
+    state = state_of(request.scope)
+    return Tenant(principal.customer_id, principal, state, components_of(request))
 
 
 async def _own_or_any(request: Request, id: UUID) -> Tenant:
@@ -118,8 +123,8 @@ async def _own_or_any(request: Request, id: UUID) -> Tenant:
     principal = _principal(request)
     if not principal.is_admin and id != principal.customer_id:
         raise Forbidden("permission_denied", "Only the administrator sees other customers")
-    creation = state_of(request.scope).creation
-    return Tenant(principal.customer_id, principal, creation, components_of(request))
+    state = state_of(request.scope)
+    return Tenant(principal.customer_id, principal, state, components_of(request))
 
 
 def _principal(request: Request) -> Principal:

@@ -16,7 +16,7 @@ from api_manager.documentation.media_streams import TAG as MEDIA_STREAM
 from api_manager.documentation.media_streams import UPGRADED, media_stream_paths
 from api_manager.documentation.reasons import REASONS
 from api_manager.domain.scopes import is_key_management, required_scope
-from api_manager.resources import Accesskey, CallsCreated, Customer, Token
+from api_manager.resources import Accesskey, AuditLog, CallsCreated, Customer, Token
 from evercall.contracts.base import Page
 from evercall.contracts.call import Call
 from evercall.contracts.flow import Activeflow, Flow
@@ -34,6 +34,7 @@ ANSWERS: tuple[Any, ...] = (
     Number, Page[Number],
     Call, Page[Call], CallsCreated,
     Activeflow, Page[Activeflow],
+    Page[AuditLog],
     Token, ErrorAnswer,
 )  # fmt: skip
 
@@ -46,6 +47,7 @@ TAGS = (
     ("Call", "Calls: placed, seen, ended."),
     (MEDIA_STREAM, "The audio of calls in an application's hands."),
     ("Activeflow", "Flows that run, and those that ran."),
+    ("Audit log", "Who changed what, and whose credentials were refused."),
 )
 
 SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {

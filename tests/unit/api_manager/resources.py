@@ -5,13 +5,13 @@ from typing import Any
 
 from evercall.contracts.base import Address, AddressType
 from evercall.contracts.call import Call, CallCreate, CallStatus, Direction
-from evercall.contracts.flow import Flow, FlowCreate, FlowGet
+from evercall.contracts.flow import Flow, FlowCreate, FlowDelete, FlowGet
 from evercall.contracts.route import Number, NumberCreate
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def flow(request: FlowCreate | FlowGet) -> Flow:
+def flow(request: FlowCreate | FlowGet | FlowDelete) -> Flow:
     return Flow(
         id=request.id, customer_id=request.customer_id, actions=[], tm_create=NOW, tm_update=NOW
     )

@@ -24,6 +24,7 @@ class Door:
         self._handlers = AccessHandlers(
             world.components.authenticator,
             world.components.customers,
+            world.components.audit,
             self.limits,
             world.clock,
         ).handlers

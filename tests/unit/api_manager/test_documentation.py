@@ -38,6 +38,7 @@ OPERATIONS = {
     "GET /v1.0/calls/{id}/media_stream", "GET /v1.0/conferences/{id}/media_stream",
     "GET /v1.0/activeflows", "GET /v1.0/activeflows/{id}", "DELETE /v1.0/activeflows/{id}",
     "POST /v1.0/activeflows/{id}/stop",
+    "GET /v1.0/audit_logs",
 }  # fmt: skip
 
 

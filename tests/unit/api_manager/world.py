@@ -1,6 +1,6 @@
 """The whole application with stores in memory and a bus that answers what a test tells it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -10,6 +10,9 @@ import msgspec
 from starlette.types import ASGIApp
 
 from api_manager.app import build_app
+from api_manager.audit.entry import Attempt, Result
+from api_manager.audit.store import AuditStore
+from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
 from api_manager.bodies import CustomerBody
 from api_manager.calling import Calling
@@ -211,6 +214,21 @@ class Names:
         return self.addresses.get(host, [])
 
 
+class MemoryAudit:
+    """The audit log in lists; `error` is raised instead of writing."""
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.results: list[Result] = []
+        self.error: Unavailable | None = None
+
+    async def write(self, attempts: Sequence[Attempt], results: Sequence[Result]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.attempts.extend(attempts)
+        self.results.extend(results)
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
@@ -233,6 +251,7 @@ class World:
         self.accesskeys = MemoryAccesskeys(self.customers)
         self.idempotency = MemoryIdempotency()
         self.names = Names()
+        self.audit = MemoryAudit()
         self.clock = Clock()
         self.customer_id = new_id()
         self.settings = Settings(
@@ -266,6 +285,8 @@ class World:
             customers=cast("CustomerStore", self.customers),
             accesskeys=cast("AccesskeyStore", self.accesskeys),
             idempotency=cast("IdempotencyStore", self.idempotency),
+            audit=AuditTrail(self.audit),
+            audit_log=cast("AuditStore", self.audit),
             authenticator=Authenticator(
                 self.accesskeys,
                 signer,
