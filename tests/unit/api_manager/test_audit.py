@@ -32,8 +32,10 @@ CHANGES = sorted(
     if route.path.startswith("/v1.0/") and method != "GET"  # type: ignore[attr-defined]
 )
 DOCUMENT = build_document(build_routes(None, "0.0.0"))
-CALLS: dict[str, Any] = dict(EXAMPLES["CallsBody"]) | {
-    "destinations": EXAMPLES["CallsBody"]["destinations"] * 2
+CALLS: dict[str, Any] = {
+    "source": {"type": "sip", "target": "sip:acme@evercall.test"},
+    "destinations": [{"type": "sip", "target": "alice@192.0.2.10"}] * 2,
+    "actions": [],
 }
 
 
