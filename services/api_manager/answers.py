@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Depends, Query, Response
 
+from evercall.store.paging import TOKEN_PATTERN
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,7 +37,12 @@ class Paging:
 async def _paging(
     page_size: Annotated[int, Query(ge=1, le=100, description="Rows of a page.")] = 20,
     page_token: Annotated[
-        str, Query(max_length=64, description="The `next_page_token` of the page before.")
+        str,
+        Query(
+            max_length=32,
+            description="The `next_page_token` of the page before.",
+            json_schema_extra={"pattern": f"^({TOKEN_PATTERN})?$"},
+        ),
     ] = "",
 ) -> Paging:
     return Paging(page_size, page_token)

@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from api_manager.domain import addresses, destinations, sources
 from api_manager.domain.scopes import Scope
@@ -31,16 +32,28 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}", re.ASCII)
 TEN_YEARS = 10 * 366 * 86400
 
 
+# JSON has U+0000, PostgreSQL has not: `domain.json_body` refuses it everywhere.
+_TEXT = {"pattern": r"^[^\x00]*$"}
+_LINE = {"pattern": r"^[^\x00-\x1f\x7f]*$"}
+
+
 def _is_one_line(text: str) -> str:
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
         raise ValueError("must be a single line without control characters")
     return text
 
 
-Line = Annotated[str, StringConstraints(max_length=255), AfterValidator(_is_one_line)]
+Line = Annotated[
+    str,
+    StringConstraints(max_length=255),
+    AfterValidator(_is_one_line),
+    Field(json_schema_extra=_LINE),
+]
 Name = Annotated[Line, Field(description="For people; any text of one line.")]
 Detail = Annotated[
-    str, StringConstraints(max_length=4096), Field(description="For people; any text.")
+    str,
+    StringConstraints(max_length=4096),
+    Field(description="For people; any text.", json_schema_extra=_TEXT),
 ]
 
 # What an action may hold is the business of flow_manager, which reports all faults of a flow at once.
@@ -83,7 +96,9 @@ def _is_e164(text: str) -> str:
 E164Number = Annotated[
     str,
     AfterValidator(_is_e164),
-    Field(description="E.164 with `+`.", json_schema_extra={"pattern": r"^\+[0-9]{7,15}$"}),
+    Field(
+        description="E.164 with `+`.", json_schema_extra={"pattern": f"^{addresses.E164_PATTERN}$"}
+    ),
 ]
 
 
@@ -187,10 +202,20 @@ class AccesskeyChangeBody(Body):
     detail: Detail = ""
 
 
+_OF_ALL_CALLS: JsonDict = {"properties": {"call_id": {"type": "null"}}}
+_FOR_AUDIO: JsonDict = {"properties": {"scopes": {"enum": [None, [Scope.MEDIA.value]]}}}
+
+
 class TokenBody(Body):
     """The access key that a token is wanted for."""
 
-    accesskey: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_OF_ALL_CALLS, _FOR_AUDIO]})
+
+    accesskey: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=4096),
+        Field(json_schema_extra=_TEXT),
+    ]
     scopes: Scopes = None
     call_id: Annotated[
         UUID | None,
@@ -244,8 +269,15 @@ class NumberChangeBody(Body):
     call_flow_id: UUID | None = None
 
 
-class AddressBody(Body):
-    """Who calls."""
+_SIP_TARGET = {"pattern": f"^{addresses.SIP_PATTERN}$", "maxLength": addresses.MAX_LENGTH}
+
+
+def _kind(kind: base.AddressType, target: dict[str, Any]) -> dict[str, Any]:
+    return {"properties": {"type": {"const": kind}, "target": target}}
+
+
+class _PartyBody(Body):
+    """What is known of a party to a call."""
 
     type: Annotated[
         Literal["sip", "tel"], Field(description="`sip`: a SIP URI; `tel`: an E.164 number.")
@@ -273,11 +305,26 @@ class AddressBody(Body):
         )
 
 
-class DestinationBody(AddressBody):
+class AddressBody(_PartyBody):
+    """Who calls."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                _kind(base.AddressType.SIP, _SIP_TARGET),
+                _kind(base.AddressType.TEL, {"pattern": f"^{addresses.E164_PATTERN}$"}),
+            ]
+        }
+    )
+
+
+class DestinationBody(_PartyBody):
     """A party to call. Telephone numbers need a provider and can't be called yet."""
 
     type: Annotated[Literal["sip"], Field(description="`sip`: a SIP URI.")]
-    target: Annotated[str, Field(description="`sip:alice@192.0.2.10:5060`.")]
+    target: Annotated[
+        str, Field(description="`sip:alice@192.0.2.10:5060`.", json_schema_extra=_SIP_TARGET)
+    ]
 
 
 def _fit_in(variables: dict[str, str]) -> dict[str, str]:
@@ -295,6 +342,15 @@ def _fit_in(variables: dict[str, str]) -> dict[str, str]:
 
 class CallsBody(Body):
     """Calls to place: a flow that exists, or actions of their own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["flow_id"], "properties": {"flow_id": {"type": "string"}}},
+                {"required": ["actions"], "properties": {"actions": {"type": "array"}}},
+            ]
+        }
+    )
 
     flow_id: Annotated[
         UUID | None, Field(description="The flow to run; it wins over `actions`.")
@@ -314,7 +370,15 @@ class CallsBody(Body):
     variables: Annotated[
         dict[str, str],
         AfterValidator(_fit_in),
-        Field(description="Variables that the flow starts with, read as `${name}`."),
+        Field(
+            description="Variables that the flow starts with, read as `${name}`: values of 32 KiB at"
+            " most, and 64 KiB with all names.",
+            json_schema_extra={
+                "maxProperties": MAX_VARIABLES,
+                "propertyNames": {"pattern": f"^{_VARIABLE_NAME.pattern}$"},
+                "additionalProperties": {"type": "string", **_TEXT},
+            },
+        ),
     ] = {}
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ rows that appear meanwhile are newer than the cursor and do not move what follow
 """
 
 import base64
-import binascii
+import re
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,10 @@ from evercall.service.errors import InvalidRequest
 
 Row = TypeVar("Row")
 
+TOKEN_PATTERN = "A[A-P][A-Za-z0-9_-]{30}"  # noqa: S105 - no secret
+"""Tokens of moments until the year 4253: 24 bytes, of which the first is 0."""
+
+_SHAPE = re.compile(TOKEN_PATTERN, re.ASCII)
 _TOKEN = struct.Struct(">Q16s")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,16 +39,14 @@ def decode_token(token: str) -> tuple[datetime, UUID]:
     Raises:
         InvalidRequest: the token did not come from `encode_token`.
     """
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        microseconds, identifier = _TOKEN.unpack(raw)
-        return _EPOCH + timedelta(microseconds=microseconds), UUID(bytes=identifier)
-    except (binascii.Error, struct.error, OverflowError, ValueError):
+    if not _SHAPE.fullmatch(token):
         raise InvalidRequest(
             "invalid_request_parameter",
             "page_token must be the next_page_token of the page before",
             details={"field": "page_token"},
-        ) from None
+        )
+    microseconds, identifier = _TOKEN.unpack(base64.urlsafe_b64decode(token))
+    return _EPOCH + timedelta(microseconds=microseconds), UUID(bytes=identifier)
 
 
 def newest_first(

@@ -75,7 +75,7 @@ IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "required": False,
     "description": "Carries the request out once, however often it is said within 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 
 
