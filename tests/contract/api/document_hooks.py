@@ -1,8 +1,8 @@
 """Hooks of schemathesis, which runs in a process of its own: see `test_document.py`.
 
-Calls go where the lab lets them, from a number that the customer has. What is generated as valid gets a valid
-flow: whether actions make one (targets, loops, options of each type) is beyond a schema, and docs/flows.md is
-its reference.
+Calls go where the lab lets them, from a number that the customer has. What is generated as valid gets valid
+actions and valid entries of policies: whether actions make a flow (targets, loops, options of each type), and
+a text a network, is beyond a schema.
 """
 
 import os
@@ -38,6 +38,15 @@ def _make_meaningful(body: dict[str, Any]) -> None:
         body["actions"] = ACTIONS
     if isinstance(body.get("source"), dict):
         body["source"] |= SOURCE
+    _fill(body, "sources", SOURCE["target"])
+    if isinstance(body.get("destinations"), dict):
+        _fill(body["destinations"], "allow", "+49")
+        _fill(body["destinations"], "deny", "+49900")
+
+
+def _fill(body: dict[str, Any], field: str, entry: str) -> None:
+    if isinstance(body.get(field), list):
+        body[field] = [entry] * len(body[field])
 
 
 def _can_be_called(target: Any) -> bool:

@@ -61,8 +61,8 @@ def examine(
     )  # fmt: skip
 
 
-def tested(run: subprocess.CompletedProcess[str]) -> int:
-    """How many operations were tried, with no finding."""
+def operations_in_order(run: subprocess.CompletedProcess[str]) -> int:
+    """How many operations were tried; there is no finding."""
     assert run.returncode == 0, run.stdout
     found = re.search(r"Tested: (\d+)", run.stdout)
     assert found is not None, run.stdout
@@ -80,7 +80,7 @@ async def test_a_customer_finds_the_api_as_it_is_described(
         "--exclude-path-regex", "media_stream|/v1.0/customers",
         "--max-examples", "8",
     )  # fmt: skip
-    assert tested(run) > 20
+    assert operations_in_order(run) > 20
 
 
 @pytest.mark.timeout(SECONDS + 30)
@@ -96,7 +96,7 @@ async def test_the_administrator_does_too(
         )  # fmt: skip
     finally:
         await remove_newer(admin, customer.id)
-    assert tested(run) > 7
+    assert operations_in_order(run) > 7
 
 
 async def remove_newer(admin: Api, identifier: str) -> None:
