@@ -144,17 +144,20 @@ def command(
     binds: Sequence[Bind] = (),
     hostname: str = "lab",
     folder: str = "/tmp",  # noqa: S108 - inside, a tmpfs of its own
+    *,
+    isolated: bool = False,
 ) -> list[str]:
     """The command line that runs `argv` inside the root file system.
 
-    What runs there sees the host's network and its own process ids, and of the host's files those
-    in `binds`. It dies with its parent. Environment variables pass through.
+    What runs there sees the host's network, unless it is `isolated`, and its own process ids, and of the
+    host's files those in `binds`. It dies with its parent. Environment variables pass through.
 
     It has uid 1000 in a user namespace whoever starts it: so root and an ordinary user take the
     same way, and PostgreSQL, which refuses to run as root, is content.
     """
     line = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "1000", "--gid", "1000"]
     line += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname]
+    line += ["--unshare-net"] if isolated else []
     for part in ("usr", "etc", "var/lib"):
         line += ["--ro-bind", str(paths.root / part), f"/{part}"]
     for name in ("bin", "sbin", "lib", "lib64"):

@@ -55,7 +55,8 @@ def _refuse_while_running(lab: Lab) -> None:
 
 def _write_wrappers(lab: Lab) -> None:
     """Tools that our services call on the host, and that exist inside only."""
-    line = shlex.join(rootfs.command(lab.paths, ["espeak-ng"]))
+    # It reads strangers' texts, and has nothing to do with any network.
+    line = shlex.join(rootfs.command(lab.paths, ["espeak-ng"], isolated=True))
     wrapper = lab.paths.bin / "espeak-ng"
     write_private(wrapper, f'#!/bin/sh\nexec {line} "$@"\n')
     wrapper.chmod(0o700)

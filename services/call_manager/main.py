@@ -48,6 +48,7 @@ async def compose(process: Process[Settings]) -> None:
     await tenancies.start()
     slots, customers = AdmissionStore(database), CustomerCalls(database, bus)
     admission = Admission(slots, tenancies)
+    prompts = AudioPort(store, fetcher, speech, tenancies, settings.audio_url)
     routes, farm = RoutesPort(bus, admission), FarmPort(bus)
     await routes.start()
     await farm.start()
@@ -70,7 +71,7 @@ async def compose(process: Process[Settings]) -> None:
         [kind],
         ACCEPTS,
         receive,
-        {ROUTES: routes, FARM: farm, AUDIO: AudioPort(store, fetcher, speech, settings.audio_url)},
+        {ROUTES: routes, FARM: farm, AUDIO: prompts},
         peers=["flow_manager"],
     )
     await runtime.start()

@@ -13,3 +13,13 @@ audio = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
 )
+
+audio_use = sa.Table(
+    "audio_use",
+    metadata,
+    # Which customer keeps which audio: what two of them keep is stored once, and counts for both.
+    sa.Column("customer_id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text, sa.ForeignKey(audio.c.name, ondelete="CASCADE"), primary_key=True),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+)

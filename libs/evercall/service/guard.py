@@ -14,9 +14,24 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# IPv6 addresses that carry an IPv4 address in them: NAT64 (RFC 6052) and 6to4 (RFC 3056). Who speaks IPv6
-# can reach us by its own address; through these it would reach what the carried address names.
-_CARRIERS = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
+_GLOBAL_UNICAST = ip_network("2000::/3")
+"""All of IPv6 that is given out (RFC 4291 section 2.4). Outside of it lie this host, private and link-local
+addresses, fec0::/10, NAT64 (64:ff9b::, which carries an IPv4 address), SRv6's 5f00::/16 and multicast."""
+
+_SPECIAL: tuple[Network, ...] = tuple(
+    ip_network(network)
+    for network in (
+        # IANA's registry of special-purpose IPv4 addresses (RFC 6890), and 224.0.0.0/4.
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24",
+        "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+        # That of IPv6, as far as it lies within 2000::/3. 2001::/23 holds Teredo, 2002::/16 is 6to4 (RFC 3056):
+        # who speaks IPv6 can reach us by its own address; through these it would reach what they carry.
+        "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+    )
+)  # fmt: skip
+"""Written down here and not taken from `ipaddress`, whose lists change with Python's version."""
 
 
 class HostRefused(ValueError):
@@ -69,6 +84,6 @@ def plain_address(text: str) -> IPv4Address | IPv6Address:
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether the address is one of the internet, and not of a network of somebody's own."""
-    if any(address in network for network in _CARRIERS):
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    return not any(address in network for network in _SPECIAL)

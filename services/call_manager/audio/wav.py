@@ -20,7 +20,9 @@ class Coding(IntEnum):
 
 
 EXTENSIBLE = 0xFFFE
-LOWEST_RATE, HIGHEST_RATE = 4000, 192_000
+LOWEST_RATE, HIGHEST_RATE = 4000, 48_000
+
+MOST_CHUNKS = 1000
 
 _CHUNK = struct.Struct("<4sI")
 _FORMAT = struct.Struct("<HHIIHH")
@@ -48,7 +50,9 @@ def read_wav(content: bytes) -> Wav:
         raise AudioError("not a WAV file")
     header = b""
     position = 12
-    while position + _CHUNK.size <= len(content):
+    for _ in range(MOST_CHUNKS):
+        if position + _CHUNK.size > len(content):
+            break
         name, size = _CHUNK.unpack_from(content, position)
         start = position + _CHUNK.size
         if name == b"fmt ":

@@ -51,12 +51,14 @@ class PreparedAudio(msgspec.Struct, frozen=True, kw_only=True):
 class PrepareAudio(Request[PreparedAudio], frozen=True, kw_only=True):
     """Makes a customer's audio files playable. Errors: `audio_unavailable`."""
 
+    customer_id: UUID
     urls: list[str]
 
 
 class PrepareSpeech(Request[PreparedAudio], frozen=True, kw_only=True):
     """Speaks a text. Errors: `audio_unavailable`."""
 
+    customer_id: UUID
     text: str
     language: str
     voice: str = ""

@@ -20,7 +20,7 @@ from call_manager.domain.actions import (
     take_digits,
     yields_to_digits,
 )
-from call_manager.domain.call import CallState, Waiting, Work
+from call_manager.domain.call import NOBODY, CallState, Waiting, Work
 from call_manager.domain.digits import Key, is_echo, type_ahead
 from call_manager.domain.ending import hang_up, is_prompt, open_prompts
 from call_manager.domain.ports import AUDIO, PrepareAudio, PreparedAudio, PrepareSpeech
@@ -49,7 +49,7 @@ def take_run(turn: Turn, run: Run) -> None:
     for position, action in enumerate(run.actions):
         if is_prompt(action.type):
             key = f"audio.{run.sequence}-{position}"
-            turn.add(Ask(key, AUDIO, _audio_request(action)))
+            turn.add(Ask(key, AUDIO, _audio_request(turn.call, action)))
     go_on(turn)
 
 
@@ -176,11 +176,14 @@ def _end_run(turn: Turn) -> None:
     hang_up(turn, HangupReason.NORMAL)
 
 
-def _audio_request(action: RunAction) -> Request[PreparedAudio]:
-    option = action.option
+def _audio_request(call: CallState, action: RunAction) -> Request[PreparedAudio]:
+    customer, option = call.customer_id or NOBODY, action.option
     if action.type == "play":
-        return PrepareAudio(urls=[str(url) for url in option.get("stream_urls", [])])
+        return PrepareAudio(
+            customer_id=customer, urls=[str(url) for url in option.get("stream_urls", [])]
+        )
     return PrepareSpeech(
+        customer_id=customer,
         text=str(option.get("text", "")),
         language=str(option.get("language", "")),
         voice=str(option.get("voice_id", "")),

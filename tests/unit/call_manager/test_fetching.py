@@ -1,7 +1,8 @@
 """Customers' URLs: where they may lead, and what is done with what comes back."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import gzip
+from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 
 import httpx
@@ -39,6 +40,21 @@ FORBIDDEN = [
     "64:ff9b::a9fe:a9fe",
     "2002:7f00:1::",
     "2001:db8::1",
+    "192.0.0.192",
+    "192.0.0.9",
+    "192.88.99.1",
+    "203.0.113.7",
+    "239.255.255.250",
+    "fec0::1",
+    "3fff::1",
+    "3fff:fff:ffff::1",
+    "2001::1",
+    "2001:1::1",
+    "5f00::1",
+    "100::1",
+    "100:0:0:1::1",
+    "4000::1",
+    "::8.8.8.8",
 ]
 
 
@@ -55,7 +71,24 @@ async def test_addresses_that_customers_must_not_reach(address: str) -> None:
         await guard(address).address_of("x.example", 80)
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:4700::1111"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "93.184.215.14",
+        "8.8.8.8",
+        "1.0.0.1",
+        "9.255.255.255",
+        "11.0.0.0",
+        "172.32.0.1",
+        "192.0.1.1",
+        "192.167.255.255",
+        "223.255.255.255",
+        "2606:4700::1111",
+        "2001:200::1",
+        "2003::1",
+        "3ffe::1",
+    ],
+)
 async def test_the_internet_may_be_reached(address: str) -> None:
     assert await guard(address).address_of("x.example", 80) == address
 
@@ -99,6 +132,17 @@ async def test_spellings_of_this_machine_are_seen_through(host: str) -> None:
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def file(*parts: bytes, **headers: str) -> httpx.Response:
+    """An answer that comes in these pieces."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(200, content=pieces(*parts), headers=named)
+
+
 def fetcher(answer: Answer, *addresses: str) -> Fetcher:
     return Fetcher(guard(*(addresses or ("8.8.8.8",))), httpx.MockTransport(answer))
 
@@ -108,7 +152,7 @@ async def test_the_request_goes_to_the_address_and_asks_for_the_name() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, content=b"audio", headers={"ETag": '"1"'})
+        return file(b"au", b"dio", ETag='"1"')
 
     found = await fetcher(answer).fetch("https://files.example:8443/a.wav?x=1")
     assert found.content == b"audio"
@@ -160,7 +204,7 @@ async def test_a_relative_redirect_is_followed() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/a":
             return httpx.Response(301, headers={"location": "/b"})
-        return httpx.Response(200, content=request.url.path.encode())
+        return file(request.url.path.encode())
 
     assert (await fetcher(answer).fetch("http://files.example/a")).content == b"/b"
 
@@ -204,6 +248,69 @@ async def test_a_file_that_is_too_large_is_not_read_to_its_end() -> None:
     with pytest.raises(AudioError, match="too large"):
         await fetcher(answer).fetch("http://files.example/a")
     assert read <= fetching.MOST_BYTES + 2_000_000
+
+
+@pytest.mark.parametrize(
+    "encoding", ["gzip", "deflate", "br", "gzip, gzip, gzip", "x", "identity, gzip"]
+)
+async def test_what_is_packed_is_not_unpacked(encoding: str) -> None:
+    """Some hundred bytes were unpacked to hundreds of megabytes before they were counted."""
+    packed = gzip.compress(gzip.compress(bytes(20_000_000)))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return file(packed, Content_Encoding=encoding)
+
+    with pytest.raises(AudioError, match="encoding"):
+        await fetcher(answer).fetch("http://files.example/a")
+
+
+async def test_identity_may_be_said() -> None:
+    found = await fetcher(lambda _: file(b"a", Content_Encoding="Identity")).fetch(
+        "http://x.example"
+    )
+    assert found.content == b"a"
+
+
+async def test_a_file_in_very_many_pieces_is_given_up() -> None:
+    many = [b"a"] * (fetching.MOST_PIECES + 1)
+    with pytest.raises(AudioError, match="pieces"):
+        await fetcher(lambda _: file(*many)).fetch("http://files.example/a")
+
+
+async def test_others_have_their_turn_while_a_file_is_read() -> None:
+    """All of it is there already, so nothing has to be waited for."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    await fetcher(lambda _: file(*[b"a"] * 10_000)).fetch("http://files.example/a")
+    running.cancel()
+    assert turns >= 10_000 // fetching.PIECES_IN_A_ROW
+
+
+@pytest.mark.parametrize(("length", "kept"), [(256, True), (257, False)])
+async def test_a_long_etag_is_not_kept(length: int, kept: bool) -> None:
+    tag = "a" * length
+    found = await fetcher(lambda _: file(b"a", ETag=tag)).fetch("http://files.example/a")
+    assert found.etag == (tag if kept else "")
+
+
+async def test_a_server_that_gives_a_byte_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "DEADLINE", 0.1)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            yield b"a"
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(AudioError, match="too long"):
+        await fetcher(lambda _: httpx.Response(200, content=dripping())).fetch("http://x.example/")
 
 
 async def test_a_server_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,8 +237,8 @@ def test_prompts_are_prepared_ahead() -> None:
     stage = incoming(ANSWER, PLAY, TALK, audio=None)
     asked = [ask.body for ask in stage.asks if ask.service == "audio"]
     assert asked == [
-        PrepareAudio(urls=["http://192.0.2.80/a.wav"]),
-        PrepareSpeech(text="hello", language="en-US"),
+        PrepareAudio(customer_id=CUSTOMER, urls=["http://192.0.2.80/a.wav"]),
+        PrepareSpeech(customer_id=CUSTOMER, text="hello", language="en-US"),
     ]
     stage.answer("audio.1-2", PROMPT)
     assert stage.take_commands() == ["POST channels/<channel>/answer"]
