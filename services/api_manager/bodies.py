@@ -327,9 +327,14 @@ class DestinationBody(_PartyBody):
     ]
 
 
+RESERVED_PREFIX = "voipbin."
+
+
 def _fit_in(variables: dict[str, str]) -> dict[str, str]:
     if not all(_VARIABLE_NAME.fullmatch(name) for name in variables):
         raise ValueError("names are 1 to 128 letters, digits, dots, dashes and underscores")
+    if any(name.startswith(RESERVED_PREFIX) for name in variables):
+        raise ValueError(f"a name must not begin with {RESERVED_PREFIX}: the platform sets those")
     sizes = [len(value.encode()) for value in variables.values()]
     if len(variables) > MAX_VARIABLES:
         raise ValueError(f"must not be more than {MAX_VARIABLES}")

@@ -18,10 +18,23 @@ StatePage = tuple[list[State], str]
 _GET = """SELECT record->'state' AS state FROM {schema}.actor
 WHERE id = $1 AND kind = $2 AND NOT hidden"""
 
-_LIST = """SELECT id, created_at, record->'state' AS state FROM {schema}.actor
-WHERE customer_id = $1 AND kind = $2 AND NOT hidden
-  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
-ORDER BY created_at DESC, id DESC LIMIT $5"""
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Of states in a page: an answer must be far below what RabbitMQ takes as one message (16 MiB)."""
+
+# Beside the page one row more, which tells that there is another page; so there are always two, however long.
+_LIST = """SELECT id, created_at, state, total FROM (
+  SELECT id, created_at, state, octet_length(state::text) AS size,
+    sum(octet_length(state::text)) OVER newest AS total, row_number() OVER newest AS place
+  FROM (
+    SELECT id, created_at, record->'state' AS state FROM {schema}.actor
+    WHERE customer_id = $1 AND kind = $2 AND NOT hidden
+      AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
+    ORDER BY created_at DESC, id DESC LIMIT $5
+  ) AS found
+  WINDOW newest AS (ORDER BY created_at DESC, id DESC)
+) AS sized
+WHERE total - size <= $6 OR place <= 2
+ORDER BY created_at DESC, id DESC"""
 
 
 class ActorQuery(Generic[State]):
@@ -42,14 +55,18 @@ class ActorQuery(Generic[State]):
     async def list(
         self, customer_id: UUID, page_size: int, page_token: str = ""
     ) -> StatePage[State]:
-        """One page of a customer's actors, newest first, and the next page's token.
+        """One page of a customer's actors, newest first, and the next page's token. Where they are long it is
+        shorter than asked for.
 
         Raises:
             InvalidRequest: the token is none of ours.
         """
         at, identifier = decode_token(page_token) if page_token else (None, None)
-        rows = await self._fetch(self._list, customer_id, self._kind, at, identifier, page_size + 1)
-        kept, token = page(rows, page_size, lambda row: (row["created_at"], row["id"]))
+        bounds = (at, identifier, page_size + 1, MAX_PAGE_BYTES)
+        rows = await self._fetch(self._list, customer_id, self._kind, *bounds)
+        fitting = sum(row["total"] <= MAX_PAGE_BYTES for row in rows)
+        size = min(page_size, max(1, fitting))
+        kept, token = page(rows, size, lambda row: (row["created_at"], row["id"]))
         return [self._decode(row["state"]) for row in kept], token
 
     async def _fetch(self, query: str, *values: object) -> Sequence[asyncpg.Record]:

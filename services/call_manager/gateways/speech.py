@@ -21,8 +21,8 @@ _LIMITED = (
     f"ulimit -c 0; ulimit -f 0; ulimit -t {CPU_SECONDS}; ulimit -v {MEMORY_KILOBYTES};"
     ' exec "$0" "$@"'
 )
-"""What reads strangers' texts writes no file and has bounds. A shell sets them: between fork and exec Python must not
-run beside other threads."""
+"""What reads strangers' texts writes no file and has bounds. A shell sets them: between fork and exec Python
+must not run beside other threads."""
 
 LONGEST_TEXT = 5000
 DEFAULT_LANGUAGE = "en"

@@ -192,11 +192,17 @@ class Play(Option, frozen=True):
 
 
 class Talk(Option, frozen=True):
-    """Speaks a text."""
+    """Speaks a text. Of SSML `p`, `s`, `break` (10 s at most), `emphasis`, `prosody`, `say-as` and `sub` are
+    heard; of other elements only the text inside. Values of variables are text there, whatever they contain."""
 
     text: Annotated[
         str,
-        Meta(min_length=1, max_length=MAX_TEXT, description="What is said.", extra=TEMPLATE),
+        Meta(
+            min_length=1,
+            max_length=MAX_TEXT,
+            description="What is said: plain text, or SSML from `<speak>` on.",
+            extra={**TEMPLATE, "spoken": True},
+        ),
     ]
     language: Annotated[
         str,

@@ -43,6 +43,11 @@ MAX_RUN_STEPS = 1000
 MAX_EXECUTIONS = 100
 MAX_STEPS = 10_000
 
+MAX_KEPT_BYTES = 64 * 1024
+"""Of values that variables had before, in one run. It ends there: what was reported on is not taken back."""
+
+MAX_FAULT = 300
+
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Where an activeflow stands between two runs.
@@ -64,7 +69,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `needs` is how many actions of the run must have been begun for this step to have come to pass: an
     action of the call itself; one of the flow the action after, for only then the one before is known
     to be over. `before` holds the values that variables had before this step, None for those that did
-    not exist. `fault` says why the action did nothing.
+    not exist; of steps with the same `needs`, which are taken back together, the first one alone has them.
+    `fault` says why the action did nothing.
     """
 
     index: int
@@ -117,6 +123,9 @@ class _Walk:
         self._jumps = dict(start.jumps)
         self._total = start.steps
         self._run_bytes = 0
+        self._kept_bytes = 0
+        self._kept_at: dict[str, int] = {}
+        """for which `needs` a variable's former value was kept last"""
         self._collects_digits = False
 
     def position(self) -> Position:
@@ -140,6 +149,8 @@ class _Walk:
 
     def _must_report(self, index: int) -> bool:
         if len(self.run) >= MAX_RUN_ACTIONS or self._run_bytes >= MAX_RUN_BYTES:
+            return True
+        if self._kept_bytes >= MAX_KEPT_BYTES:
             return True
         return self._collects_digits and _reads_digits(self._actions[index])
 
@@ -178,8 +189,21 @@ class _Walk:
     def _took(
         self, index: int, *, before: dict[str, str | None] | None = None, fault: str = ""
     ) -> None:
-        needs = len(self.run) + 1 if self.run else 0
-        self.steps.append(Step(index=index, needs=needs, before=before or {}, fault=fault))
+        needs = self._needs()
+        kept = {key: value for key, value in (before or {}).items() if self._is_first(key, needs)}
+        if self.run:
+            self._kept_bytes += sum(_size(key) + _size(value) for key, value in kept.items())
+        self.steps.append(Step(index=index, needs=needs, before=kept, fault=fault[:MAX_FAULT]))
+
+    def _needs(self) -> int:
+        return len(self.run) + 1 if self.run else 0
+
+    def _is_first(self, key: str, needs: int) -> bool:
+        """Whether a variable's former value has to be kept."""
+        if self._kept_at.get(key) == needs:
+            return False
+        self._kept_at[key] = needs
+        return True
 
     def _goto(self, index: int, option: Goto) -> None:
         left = self._jumps.get(index, option.loop_count)
@@ -232,6 +256,10 @@ def _read(action: Action, variables: Mapping[str, str]) -> Option | str:
         return read_option(kind, filled)
     except msgspec.ValidationError as error:
         return f"its options are wrong once the variables are filled in: {error}"
+
+
+def _size(value: str | None) -> int:
+    return len(msgspec.json.encode(value))
 
 
 def _reads_digits(action: Action) -> bool:

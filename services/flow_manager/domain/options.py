@@ -15,8 +15,8 @@ from msgspec import inspect
 
 from flow_manager.domain.actions import MAX_TEXT, Option
 from flow_manager.domain.faults import Fault, cut, shown
-from flow_manager.domain.schema import FIELDS, TEMPLATES, describe, unwrap
-from flow_manager.domain.variables import has_placeholder, substitute
+from flow_manager.domain.schema import FIELDS, SPOKEN, TEMPLATES, describe, unwrap
+from flow_manager.domain.variables import has_placeholder, substitute, substitute_spoken
 
 
 def read_unfilled(option: type[Option], given: Mapping[str, Any]) -> Option:
@@ -46,7 +46,8 @@ def fill(
     filled = dict(given)
     for name in TEMPLATES[option]:
         value = given.get(name, "")
-        parts = [substitute(text, variables) for text in _as_list(value)]
+        replace = substitute_spoken if name in SPOKEN[option] else substitute
+        parts = [replace(text, variables) for text in _as_list(value)]
         if None in parts:
             return None
         if name in given:

@@ -39,6 +39,13 @@ TEMPLATES: Mapping[type[Option], tuple[str, ...]] = {
 """The fields of each option struct that variables are filled into."""
 
 
+SPOKEN: Mapping[type[Option], frozenset[str]] = {
+    option: frozenset(name for name, field in fields.items() if unwrap(field.type)[1].get("spoken"))
+    for option, fields in FIELDS.items()
+}
+"""Of those, the texts that are spoken: they may be markup."""
+
+
 def describe(kind: inspect.Type) -> str:
     """What a field may hold, in words."""
     inner, notes = unwrap(kind)

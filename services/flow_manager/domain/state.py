@@ -21,7 +21,7 @@ from evercall.contracts.flow import (
 )
 from flow_manager.domain.actions import DIGITS, RESERVED_PREFIX
 from flow_manager.domain.execution import Position, Step
-from flow_manager.domain.variables import refusal
+from flow_manager.domain.variables import MAX_KEYS, refusal
 
 MAX_EXECUTED_ACTIONS = 100
 MAX_FAULTS = 20
@@ -103,7 +103,8 @@ def _first_variables(start: ActiveflowStart) -> tuple[dict[str, str], list[Actio
     }
     given = {key: value for key, value in start.variables.items() if key not in variables}
     faults = []
-    for key in sorted(given, key=lambda name: not name.startswith(RESERVED_PREFIX)):
+    ordered = sorted(given, key=lambda name: not name.startswith(RESERVED_PREFIX))
+    for key in ordered[: 2 * MAX_KEYS]:
         reason = refusal(variables, key, given[key])
         if reason:
             faults.append(ActionFault(message=f"variable {key[:64]} was left out: {reason}"))

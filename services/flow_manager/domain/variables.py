@@ -5,7 +5,10 @@ caller's display name of `${secret}` stays what it is. Unknown names give nothin
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from xml.sax.saxutils import escape
+
+import msgspec
 
 from flow_manager.domain.actions import MAX_TEXT
 
@@ -13,6 +16,9 @@ MAX_KEYS = 100
 MAX_VALUE_BYTES = 32 * 1024
 MAX_TOTAL_BYTES = 64 * 1024
 MAX_NAME = 255
+
+_MARKUP = re.compile(r"\s*<(\?xml|speak[\s/>])")
+"""As call_manager tells it."""
 
 _PLACEHOLDER = re.compile(r"\$\{([^${}]+)\}")
 
@@ -25,6 +31,36 @@ def has_placeholder(text: str) -> bool:
 def reads(text: str, name: str) -> bool:
     """Whether this variable is to be filled into the text."""
     return f"${{{name}}}" in text
+
+
+def is_markup(text: str) -> bool:
+    """Whether a text that is spoken is SSML."""
+    return _MARKUP.match(text) is not None
+
+
+def substitute_spoken(text: str, variables: Mapping[str, str]) -> str | None:
+    """The same for a text that is spoken: within markup a value is text and nothing else, and no value makes
+    markup of a text that is none. A caller chooses its display name."""
+    if is_markup(text):
+        return substitute(text, _Escaped(variables))
+    filled = substitute(text, variables)
+    return filled.replace("<", " ", 1) if filled is not None and is_markup(filled) else filled
+
+
+class _Escaped(Mapping[str, str]):
+    """Values as they stand in XML; made when they are asked for."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return escape(self._values[name], {'"': "&quot;", "'": "&apos;"})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def substitute(text: str, variables: Mapping[str, str]) -> str | None:
@@ -63,4 +99,5 @@ def refusal(variables: Mapping[str, str], key: str, value: str) -> str:
 
 
 def _size(text: str) -> int:
-    return len(text.encode())
+    """In bytes, as it is stored: control characters have six in JSON."""
+    return len(msgspec.json.encode(text)) - 2

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+import msgspec
 from prometheus_client import Counter
 
 from evercall.contracts.flow import Flow, FlowGet
 from evercall.service.errors import NotFound, PlatformError
 
 MAX_FLOWS = 1000
+MAX_BYTES = 32 * 1024 * 1024
+"""Of their actions as JSON; in memory they take some five times as much."""
+
 MAX_AGE = 60.0
 
 LOOKUPS = Counter(
@@ -27,6 +31,7 @@ LOOKUPS = Counter(
 class _Entry:
     flow: Flow
     since: float
+    size: int
 
 
 class FlowCache:
@@ -41,6 +46,7 @@ class FlowCache:
         self._clock = clock
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._changes = 0
+        self._bytes = 0
 
     def known(self, request: FlowGet) -> Flow | PlatformError | None:
         """A flow that is at hand."""
@@ -73,18 +79,26 @@ class FlowCache:
     def forget(self, flow_id: UUID) -> None:
         """This flow has changed."""
         self._changes += 1
-        self._entries.pop(flow_id, None)
+        self._drop(flow_id)
 
     def forget_all(self) -> None:
         """Any flow may have changed."""
         self._changes += 1
         self._entries.clear()
+        self._bytes = 0
 
     def _keep(self, flow: Flow) -> None:
-        self._entries[flow.id] = _Entry(flow, self._clock())
-        self._entries.move_to_end(flow.id)
-        if len(self._entries) > MAX_FLOWS:
-            self._entries.popitem(last=False)
+        self._drop(flow.id)
+        size = len(msgspec.json.encode(flow.actions))
+        self._entries[flow.id] = _Entry(flow, self._clock(), size)
+        self._bytes += size
+        while len(self._entries) > MAX_FLOWS or self._bytes > MAX_BYTES:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, flow_id: UUID) -> None:
+        entry = self._entries.pop(flow_id, None)
+        if entry is not None:
+            self._bytes -= entry.size
 
 
 def flow_not_found() -> NotFound:

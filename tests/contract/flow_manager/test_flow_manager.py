@@ -288,3 +288,27 @@ async def test_activeflows_outlive_the_process_that_ran_them(service: Service) -
         assert found.variables["all"] == typed
         assert found.end_reason is EndReason.COMPLETED
         assert len(found.executed_actions) == min(100, 3 * len(typed) + 1)
+
+
+async def test_a_page_of_long_activeflows_is_cut_and_misses_none(service: Service) -> None:
+    """A hundred of them exceeded what the broker takes as one message."""
+    customer = new_id()
+    text = {"type": "talk", "option": {"text": "x" * 30_000}}
+    flow = await make_flow(service, customer, [{"type": "answer"}, *[text] * 8])
+    begun = [start_of(flow, a="y" * 30_000, b="z" * 30_000) for _ in range(25)]
+    for start in begun:
+        await service.ask(start, actor=start.id)
+    found: list[UUID] = []
+    token, pages = "", 0
+    while True:
+        listed = await service.ask(
+            ActiveflowList(customer_id=customer, page_size=100, page_token=token)
+        )
+        assert listed.result
+        found += [each.id for each in listed.result]
+        token, pages = listed.next_page_token, pages + 1
+        if not token:
+            break
+    assert sorted(found) == sorted(start.id for start in begun)
+    assert len(set(found)) == len(found)
+    assert pages > 1

@@ -50,6 +50,8 @@ BODIES: list[tuple[str, Any, str, set[str]]] = [
     ("/v1.0/calls", CALL | {"source": "+4930123456"}, "INVALID_ARGUMENT", {"source"}),
     ("/v1.0/calls", CALL | {"anonymous": True}, "INVALID_ARGUMENT", {"anonymous"}),
     ("/v1.0/calls", CALL | {"variables": {"a b": "c"}}, "INVALID_ARGUMENT", {"variables"}),
+    ("/v1.0/calls", CALL | {"variables": {"voipbin.call.id": "x"}}, "INVALID_ARGUMENT",
+     {"variables"}),
     ("/v1.0/calls", CALL | {"variables": {"a": 1}}, "INVALID_ARGUMENT", {"variables.a"}),
     ("/v1.0/calls", CALL | {"variables": {"a": "x" * 32_769}}, "INVALID_ARGUMENT", {"variables"}),
     ("/v1.0/calls", CALL | {"variables": {str(n): "" for n in range(101)}}, "INVALID_ARGUMENT",

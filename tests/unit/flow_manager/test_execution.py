@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from evercall.contracts.flow import Action, EndReason
@@ -394,3 +395,45 @@ def test_cleared_digits_are_taken_back() -> None:
     run = begin(flow(say(), act("branch"), say()), **{DIGITS: "5"})
     assert run.position.variables == {DIGITS: ""}
     assert take_back(run.position.variables, run.steps[1:]) == {DIGITS: "5"}
+
+
+def test_what_a_variable_was_is_kept_once_for_what_is_taken_back_together() -> None:
+    """A valid flow of 219 KB kept 800 former values of 32 KB each."""
+    sets = [act("variable_set", key="a", value=letter * 32_000) for letter in "bcdefg"]
+    looping = [
+        act("answer"),
+        act("variable_set", 1, key="a", value="a" * 32_000),
+        *sets,
+        act("goto", target_id=name(1), loop_count=99),
+        act("digits_receive", duration=60_000),
+        act("branch"),
+    ]
+    run = begin(flow(*looping), a="first")
+    assert len(run.steps) > 700
+    assert len(msgspec.json.encode(run.steps)) < 100_000
+    assert take_back(run.position.variables, run.steps[1:]) == {"a": "first"}
+
+
+def test_a_run_ends_when_it_keeps_too_many_former_values() -> None:
+    steps = [
+        each
+        for letter in "abcdefgh"
+        for each in (say(), act("variable_set", key="a", value=letter * 30_000))
+    ]
+    actions = flow(*steps)
+    run = begin(actions, a="x" * 30_000)
+    seen, spoken = 0, 0
+    while run.end is None:
+        kept = sum(len(msgspec.json.encode(step.before)) for step in run.steps)
+        assert kept < execution.MAX_KEPT_BYTES + 40_000
+        spoken += len(run.actions)
+        seen += 1
+        assert run.actions
+        run = go_on(actions, run)
+    assert (seen, spoken + len(run.actions)) == (2, 8)
+
+
+def test_a_fault_is_short() -> None:
+    run = begin(flow(act("variable_set", key="k", value="${long}"), say()), long="x" * 32_000)
+    assert run.position.variables["k"] == "x" * 32_000
+    assert all(len(fault) <= execution.MAX_FAULT for fault in faults(run))

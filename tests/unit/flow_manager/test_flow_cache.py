@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from evercall.contracts.flow import Flow, FlowGet
+from evercall.contracts.flow import Action, Flow, FlowGet
 from evercall.service.errors import NotFound, Unavailable
 from flow_manager.gateways import flows
 from flow_manager.gateways.flows import FlowCache
@@ -103,6 +103,20 @@ async def test_the_least_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> Non
     assert store.cache.known(gets[0]) is not None
     await store.cache.answer(gets[2])
     assert [store.cache.known(get) is not None for get in gets] == [True, False, True]
+
+
+async def test_long_flows_go_before_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "MAX_BYTES", 1000)
+    action = Action(id=UUID(int=1), type="talk", option={"text": "x" * 300})
+    long = [msgspec.structs.replace(make(number), actions=[action]) for number in (1, 2, 3)]
+    store = Store(*long)
+    gets = [FlowGet(id=flow.id, customer_id=OWNER) for flow in long]
+    for get in (*gets, gets[2]):
+        await store.cache.answer(get)
+    assert [store.cache.known(get) is not None for get in gets] == [False, True, True]
+    store.cache.forget(gets[2].id)
+    await store.cache.answer(gets[0])
+    assert store.cache.known(gets[1]) is not None
 
 
 async def test_a_store_that_is_away_is_told() -> None:

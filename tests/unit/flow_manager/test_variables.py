@@ -6,7 +6,13 @@ import pytest
 
 from flow_manager.domain import variables
 from flow_manager.domain.actions import MAX_TEXT
-from flow_manager.domain.variables import has_placeholder, reads, refusal, substitute
+from flow_manager.domain.variables import (
+    has_placeholder,
+    reads,
+    refusal,
+    substitute,
+    substitute_spoken,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +87,32 @@ def test_all_variables_together_are_bounded_with_their_names() -> None:
     assert refusal(kept, "b", "y" * (variables.MAX_VALUE_BYTES - 1)) == ""
     assert "65536 bytes" in refusal(kept, "bb", "y" * (variables.MAX_VALUE_BYTES - 1))
     assert refusal({**kept, "b": "y" * 1000}, "b", "z" * 2000) == ""
+
+
+def test_a_value_counts_as_it_is_stored() -> None:
+    """Control characters have six bytes in JSON."""
+    assert refusal({}, "key", "\x01" * (variables.MAX_VALUE_BYTES // 6)) == ""
+    assert "32768 bytes" in refusal({}, "key", "\x01" * (variables.MAX_VALUE_BYTES // 6 + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("<speak>${who}</speak>", "A & B", "<speak>A &amp; B</speak>"),
+        (
+            "<speak>${who}</speak>",
+            '</speak><audio src="/x"/>',
+            "<speak>&lt;/speak&gt;&lt;audio src=&quot;/x&quot;/&gt;</speak>",
+        ),
+        ('<speak><sub alias="${who}">x</sub></speak>', '"', None),
+        ("${who} calls", "A & B", "A & B calls"),
+        ("${who} calls", "<speak>", " speak> calls"),
+        ("1 < 2 ${who}", "<b>", "1 < 2 <b>"),
+        ("<speak>${nobody}</speak>", "", "<speak></speak>"),
+    ],
+)
+def test_no_value_becomes_markup_that_is_spoken(
+    text: str, value: str, expected: str | None
+) -> None:
+    wanted = '<speak><sub alias="&quot;">x</sub></speak>' if expected is None else expected
+    assert substitute_spoken(text, {"who": value}) == wanted
