@@ -24,6 +24,8 @@ class Credentials:
     erlang_cookie: str
     ari_password: str
     jwt_key: str
+    dialog_keys: str
+    """What Kamailio signs dialogs with; several, by commas, while keys are changed: the first signs."""
     admin_accesskey: str
 
 

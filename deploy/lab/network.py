@@ -32,6 +32,20 @@ AMQP_PORT = 5672
 # distribution port is free on all addresses: ports of their own keep two labs apart.
 EPMD_FIRST_PORT = 4400
 ERLANG_DISTRIBUTION_FIRST_PORT = 4700
+# What nobody in the internet has (IANA's registry of special-purpose addresses, RFC 6890).
+RESERVED_NETWORKS = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
 
 
 @dataclass(frozen=True, slots=True)

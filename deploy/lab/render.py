@@ -85,7 +85,7 @@ def variables(process: Process, farm: Farm, credentials: Credentials) -> Variabl
     """What the templates of a server may use."""
     match process.kind:
         case Kind.KAMAILIO:
-            return _kamailio(process, farm)
+            return _kamailio(process, farm, credentials)
         case Kind.ASTERISK:
             return _asterisk(process, farm, credentials)
         case Kind.RTPENGINE:
@@ -100,7 +100,7 @@ def variables(process: Process, farm: Farm, credentials: Credentials) -> Variabl
             return {}
 
 
-def _kamailio(process: Process, farm: Farm) -> Variables:
+def _kamailio(process: Process, farm: Farm, credentials: Credentials) -> Variables:
     network = farm.network
     return {
         "EXTERNAL_ADDRESS": network.kamailio_external(process.index),
@@ -118,6 +118,8 @@ def _kamailio(process: Process, farm: Farm) -> Variables:
         "ASTERISK_NETWORKS": list(network.asterisks),
         "INTERNAL_NETWORKS": list(network.inside),
         "CARRIER_NETWORKS": list(network.carriers),
+        "RESERVED_NETWORKS": list(ports.RESERVED_NETWORKS),
+        "OUTBOUND_NETWORKS": [network.outside],
         "DOMAINS": [],
         # nginx keeps a client's address, but on one machine the port is in use by the client.
         "EXTERNAL_LB_REWRITES_PORT": True,
@@ -126,6 +128,11 @@ def _kamailio(process: Process, farm: Farm) -> Variables:
             for peer in farm.of_kind(Kind.RTPENGINE)
         ],
         "OUTBOUND_CODECS": ["PCMA", "G722"],
+        "DIALOG_KEYS": credentials.dialog_keys.split(","),
+        "DIALOG_REQUESTS": 60,
+        "CARRIER_INVITES": 300,
+        "TCP_CONNECTIONS_PER_ADDRESS": 64,
+        "TCP_IDLE_SECONDS": 30,
         "PIKE_REQUESTS": 60,
         "PIKE_SECONDS": 2,
         "PIKE_BLOCK_SECONDS": 10,
@@ -189,6 +196,11 @@ def _rtpengine(process: Process, farm: Farm) -> Variables:
         "NUM_THREADS": 2,
         "TIMEOUT": 60,
         "SILENT_TIMEOUT": 3600,
+        "OFFER_TIMEOUT": 180,
+        # A call has two ports on each of the two addresses; a tenth is left for offers of more than one stream.
+        "MAX_SESSIONS": (high - low + 1) // 2 * 9 // 10,
+        "MAX_CPU": 0,
+        "MAX_BANDWIDTH": 0,
         "DELETE_DELAY": 5,
         "TOS": 184,
         "LOG_LEVEL": 5,

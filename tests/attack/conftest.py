@@ -7,7 +7,7 @@ of strangers; what they send is bounded in number and in time.
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,7 +24,6 @@ from tests.e2e.conftest import (
     pytest_runtest_makereport,
     stories,
     streamed,
-    web,
 )
 from tests.e2e.edge.peer import Address
 from tests.support.phone_media import expecting_no_gap
@@ -42,13 +41,22 @@ __all__ = [
     "pytest_runtest_makereport",
     "stories",
     "streamed",
-    "web",
 ]
 
 _TONE, _TONE_SECONDS = 440, 110
+# The e2e tests have a web server too, which lives as long as the session.
+_WEB = 199
 _ATTACKER = 240
 # How long the audio is listened to after an attack, for what comes late.
 _AFTERMATH_SECONDS = 1.0
+
+
+@pytest.fixture(scope="session")
+def web(platform: Lab) -> Iterator[ToneServer]:
+    """A web server of the world outside, with tones."""
+    server = ToneServer(platform.farm.network.address(9, _WEB))
+    yield server
+    server.stop()
 
 
 @dataclass

@@ -18,8 +18,9 @@ from tests.support.phone_sipp import Callee, Caller, SippPhone
 from tests.support.rest import Api, Customer, Problem, admin_api, new_customer, timeline
 from tests.support.web import ToneServer
 
-# Addresses of the world outside, one per kind of phone; baresip has its own in its tests.
-CALLER, CALLEE, CALLER_BY_PROXY, STRANGER, WEB = 10, 20, 30, 210, 200
+# Addresses of the world outside, one per kind of phone; baresip has its own in its tests. Who calls is a carrier,
+# and who is called is not: a SIP URI does not lead to a carrier.
+CALLER, CALLEE, CALLER_BY_PROXY, STRANGER, WEB = 10, 220, 30, 210, 200
 
 pytest.register_assert_rewrite("tests.e2e.theatre")
 

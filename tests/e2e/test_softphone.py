@@ -13,12 +13,14 @@ from tests.support.phone_baresip import Softphone
 from tests.support.rest import Customer, action
 from tests.support.web import ToneServer
 
-SOFTPHONE = 40
+CALLING, CALLED = 40, 221
 
 
-@pytest.fixture
-async def softphone(platform: Lab, tmp_path: Path, stories: list[str]) -> AsyncIterator[Softphone]:
-    phone = Softphone(platform, SOFTPHONE, tmp_path)
+@pytest.fixture(params=[CALLED])
+async def softphone(
+    platform: Lab, tmp_path: Path, stories: list[str], request: pytest.FixtureRequest
+) -> AsyncIterator[Softphone]:
+    phone = Softphone(platform, request.param, tmp_path)
     try:
         yield await phone.start()
     finally:
@@ -26,6 +28,7 @@ async def softphone(platform: Lab, tmp_path: Path, stories: list[str]) -> AsyncI
         stories.append(str(phone))
 
 
+@pytest.mark.parametrize("softphone", [CALLING], indirect=True)
 async def test_a_softphone_calls_and_presses_keys(
     softphone: Softphone, customer: Customer, web: ToneServer
 ) -> None:

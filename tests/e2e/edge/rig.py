@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.lab import rootfs
-from deploy.lab.network import Network
+from deploy.lab.network import RESERVED_NETWORKS, Network
 from deploy.lab.paths import LabPaths, lab_paths
 from deploy.lab.render import render_folder
 from deploy.lab.rootfs import Bind
@@ -28,6 +28,9 @@ RTPENGINE_PORT = 22222
 SOURCE_PORTS = tuple(range(5070, 5078))
 CONNECTION_PORTS = (5080, 5081)
 PIKE_REQUESTS, PIKE_SECONDS, PIKE_BLOCK_SECONDS = 60, 2, 4
+DIALOG_REQUESTS, CARRIER_INVITES = 30, 300
+TCP_CONNECTIONS, TCP_IDLE_SECONDS = 8, 4
+DIALOG_KEYS = ("new-key-of-the-rig", "old-key-of-the-rig")
 DOMAIN = "sip.example.test"
 _START_SECONDS = 20.0
 
@@ -143,6 +146,24 @@ def _ping_kamailio(rig: Rig, kamailio: int) -> None:
         ping(peer, rig.outside(kamailio), rig.network.external_sip, seconds=0.2)
 
 
+def media_calls(rig: Rig) -> set[str]:
+    """The Call-IDs for which an RTPEngine has ports."""
+    nodes = [rig.network.rtpengine_external(node) for node in (1, 2)]
+    return {call for node in nodes for call in calls_of(node, rig.network.internal_kamailio)}
+
+
+def calls_of(rtpengine: str, own: str) -> Iterator[str]:
+    """The Call-IDs for which this RTPEngine has ports; asked from an address of our own."""
+    with UdpPeer(own) as peer:
+        peer.send("0 d7:command4:list5:limiti99999ee", (rtpengine, RTPENGINE_PORT))
+        text = peer.receive()[0].text.partition("5:callsl")[2]
+    # Bencoding: each text has its length in front of it, and an e is the end.
+    while text and text[0] != "e":
+        length, _, text = text.partition(":")
+        yield text[: int(length)]
+        text = text[int(length) :]
+
+
 def ping(peer: UdpPeer, to: Address, host: str, seconds: float = 3.0) -> Message:
     """OPTIONS to the edge itself."""
     return peer.ask(peer.request("OPTIONS", f"sip:{host}"), to, seconds)
@@ -164,6 +185,8 @@ def _kamailio(network: Network, index: int) -> dict[str, Any]:
         "ASTERISK_LB_PORT": SIP,
         "ASTERISK_NETWORKS": network.asterisks,
         "INTERNAL_NETWORKS": network.inside,
+        "RESERVED_NETWORKS": RESERVED_NETWORKS,
+        "OUTBOUND_NETWORKS": [network.outside],
         "CARRIER_NETWORKS": network.carriers,
         "DOMAINS": [DOMAIN],
         "EXTERNAL_LB_REWRITES_PORT": True,
@@ -171,6 +194,11 @@ def _kamailio(network: Network, index: int) -> dict[str, Any]:
             f"udp:{network.rtpengine_external(node)}:{RTPENGINE_PORT}" for node in (1, 2)
         ],
         "OUTBOUND_CODECS": ["PCMA", "G722"],
+        "DIALOG_KEYS": DIALOG_KEYS,
+        "DIALOG_REQUESTS": DIALOG_REQUESTS,
+        "CARRIER_INVITES": CARRIER_INVITES,
+        "TCP_CONNECTIONS_PER_ADDRESS": TCP_CONNECTIONS,
+        "TCP_IDLE_SECONDS": TCP_IDLE_SECONDS,
         "PIKE_REQUESTS": PIKE_REQUESTS,
         "PIKE_SECONDS": PIKE_SECONDS,
         "PIKE_BLOCK_SECONDS": PIKE_BLOCK_SECONDS,
@@ -191,6 +219,10 @@ def _rtpengine(network: Network, index: int) -> dict[str, Any]:
         "NUM_THREADS": 1,
         "TIMEOUT": 60,
         "SILENT_TIMEOUT": 3600,
+        "OFFER_TIMEOUT": 180,
+        "MAX_SESSIONS": 500,
+        "MAX_CPU": 0,
+        "MAX_BANDWIDTH": 0,
         "DELETE_DELAY": 0,
         "TOS": 184,
         "LOG_LEVEL": 4,

@@ -24,6 +24,7 @@ _VALUES: dict[str, object] = {
     "DOMAINS": ["sip.example.test"],
     "SOCKETS": ["udp:10.1.2.4:22222"],
     "CODECS": ["PCMA"],
+    "KEYS": ["first", "second"],
 }
 
 

@@ -29,6 +29,7 @@ def credentials() -> Credentials:
         erlang_cookie="pw-cookie",
         ari_password="pw-ari",
         jwt_key="pw-jwt",
+        dialog_keys="pw-dialog",
         admin_accesskey="pw-admin",
     )
 

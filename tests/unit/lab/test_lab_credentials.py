@@ -14,7 +14,7 @@ def test_secrets_are_drawn_once_and_differ(tmp_path: Path) -> None:
     file = tmp_path / "secrets.json"
     first = load_or_create(file)
     values = json.loads(file.read_text())
-    assert len(set(values.values())) == len(values) == 7
+    assert len(set(values.values())) == len(values) == 8
     assert min(len(value) for value in values.values()) >= 48
     assert values["admin_accesskey"].startswith("ec_")
     assert load_or_create(file) == first
