@@ -164,7 +164,13 @@ def _known(lab: Lab, name: str) -> str:
     return name
 
 
-_TOOLS: dict[str, Handler] = {"psql": _psql, "rabbitmqctl": _rabbitmqctl}
+def _dead(lab: Lab, options: argparse.Namespace) -> int:
+    environment = dict(lab.farm.of_module("call_manager")[0].environment)
+    argv = [str(lab.paths.venv_python), "-m", "evercall.actor.dead", *options.argv]
+    return subprocess.run(argv, env={**os.environ, **environment}).returncode
+
+
+_TOOLS: dict[str, Handler] = {"psql": _psql, "rabbitmqctl": _rabbitmqctl, "dead": _dead}
 
 
 if __name__ == "__main__":

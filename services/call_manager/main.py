@@ -25,6 +25,7 @@ from call_manager.subscriptions import ACCEPTS, KIND, receive
 from evercall.actor.model import ActorKind
 from evercall.actor.query import ActorQuery
 from evercall.actor.runtime import ActorRuntime
+from evercall.actor.store import ActorStore
 from evercall.membership.watch import Watch
 from evercall.service import http
 from evercall.service.guard import HostGuard
@@ -66,7 +67,7 @@ async def compose(process: Process[Settings]) -> None:
     runtime = ActorRuntime(
         process,
         bus,
-        database,
+        ActorStore(database, SERVICE, [kind], settings.shards),
         SERVICE,
         [kind],
         ACCEPTS,

@@ -2,6 +2,7 @@
 
 from evercall.actor.query import ActorQuery
 from evercall.actor.runtime import ActorRuntime
+from evercall.actor.store import ActorStore
 from evercall.service.process import Process, run_process
 from flow_manager.domain.activeflow import ACTIVEFLOW, CALL_SERVICE, FLOWS_PORT
 from flow_manager.gateways.flows import FlowCache
@@ -29,12 +30,13 @@ async def compose(process: Process[Settings]) -> None:
 
     await bus.on_connected(forget_what_changed_meanwhile)
     await bus.serve(SERVICE, {**flows.handlers, **activeflows.handlers})
+    kinds = [counted(ACTIVEFLOW)]
     runtime = ActorRuntime(
         process,
         bus,
-        database,
+        ActorStore(database, SERVICE, kinds, process.settings.shards),
         SERVICE,
-        kinds=[counted(ACTIVEFLOW)],
+        kinds=kinds,
         accepts=ACCEPTS,
         receive=receive,
         ports={FLOWS_PORT: cache},

@@ -14,6 +14,7 @@ import msgspec
 from evercall.actor import model
 from evercall.actor.model import ActorKind, Answered, Decision, Index, TimerFired
 from evercall.actor.runtime import ActorRuntime
+from evercall.actor.store import ActorStore
 from evercall.actor.turn import Delivery, LiveActors
 from evercall.contracts.asterisk import AriCommand
 from evercall.contracts.base import Message, Request
@@ -156,7 +157,14 @@ class SlowPort:
 async def compose(process: Process[ServiceSettings]) -> None:
     bus, database = await process.bus(), await process.database()
     runtime = ActorRuntime(
-        process, bus, database, service(), [KIND], ACCEPTS, receive, {"port": SlowPort()}
+        process,
+        bus,
+        ActorStore(database, service(), [KIND], process.settings.shards),
+        service(),
+        [KIND],
+        ACCEPTS,
+        receive,
+        {"port": SlowPort()},
     )
     await bus.serve(f"{service()}_doubler", {Double: _double})
     await runtime.start()

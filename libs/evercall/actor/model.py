@@ -8,8 +8,9 @@ commit), so it must be pure: ids come from `evercall.contracts.ids.derived_id`, 
 Messages that a `decide` receives are the `Message` structs of the contracts and of its own domain, and
 three that the engine makes: `Answered`, `Failed` and `TimerFired`.
 
-What was asked and not yet answered is kept beside the state under its `key` and is sent again by whoever
-loads the actor next, so every receiver must bear hearing a thing twice:
+What was asked and not yet answered is kept beside the state under its `key`. It is sent again by whoever loads
+the actor next, and by time until it is answered or settled. So delivery is at least once, and every receiver
+must be idempotent:
 
     effect    kept until                                         travels
     Ask       its answer (`Answered` or `Failed` with its key)   to an actor or service, answer comes back
@@ -258,3 +259,5 @@ class Actor(Generic[State]):
     state: State | None
     pending: dict[str, Pending] = field(default_factory=dict)
     timers: dict[str, datetime] = field(default_factory=dict)
+    retry_at: dict[str, datetime] = field(default_factory=dict)
+    """When what is pending is sent again, by its key. Not stored: the next owner sends all of it again."""

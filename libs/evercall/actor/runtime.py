@@ -17,28 +17,31 @@ consumer, and each replica consumes all of them with the priority `hash(replica,
 every few seconds lets the owner know that it is one, so that timers go on after a move. The database has the
 last word: see `store`.
 
-Whatever goes wrong outside `decide` (broker lost, database lost, shard lost), the way out is one and the same:
-forget what is in memory and load it again. What was asked and not answered is then sent again.
+Only this loop changes what is in memory; others set a flag for it. Whatever goes wrong outside `decide` (broker
+lost, database lost or refusing, shard lost), the way out is one and the same: discard what is in memory, put back
+what was taken and not committed (`Inbox`), claim the shards, load them again. What was asked and not answered is
+then sent again. The database is asked again, with back-off, for as long as it takes: no message is given up for
+an error that is not its own.
 """
 
 import asyncio
 import hashlib
-import heapq
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Union
+from typing import Any, Protocol, Union
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from evercall.actor.memory import BATCH, Delivered, Held, Inner, Item, Shard, last_delivered
+from evercall.actor.dead_letter import REPLAY, dead_letter
+from evercall.actor.memory import BATCH, Delivered, Held, Inbox, Inner, Item, Shard, last_delivered
 from evercall.actor.model import Actor, ActorKind
-from evercall.actor.sending import Sender, unread_letter
-from evercall.actor.store import ActorStore, Batch, Fenced, OutboxRow
+from evercall.actor.outbox import Outbox
+from evercall.actor.schedule import Schedule
+from evercall.actor.sending import Sender
+from evercall.actor.store import Batch, Claim, Fenced, Loaded, OutboxRow
 from evercall.actor.turn import (
     Due,
     LiveActors,
@@ -46,6 +49,7 @@ from evercall.actor.turn import (
     Port,
     RawAnswer,
     Receive,
+    Retry,
     Turn,
     Work,
     World,
@@ -54,15 +58,14 @@ from evercall.bus import topology
 from evercall.bus.amqp import Channel, Delivery
 from evercall.bus.bus import Bus
 from evercall.bus.connection import BROKER_ERRORS, Session
-from evercall.bus.envelope import ANSWER, ERROR, Incoming, properties
+from evercall.bus.envelope import ANSWER, ERROR, Incoming, error_body, properties
 from evercall.contracts.base import Message, Request
 from evercall.contracts.ids import shard_of
-from evercall.service.errors import PlatformError, Unavailable
+from evercall.service.errors import InvalidRequest, PlatformError, Unavailable
 from evercall.service.identity import new_id
 from evercall.service.lifecycle import Tasks
 from evercall.service.logging import get_logger
 from evercall.service.process import Process
-from evercall.store.database import Database, is_unavailable
 
 log = get_logger(__name__)
 
@@ -73,10 +76,25 @@ PROBE = "probe"
 PROBE_INTERVAL = 2.0
 PURGE_INTERVAL = 30.0
 RETRY_DELAY = 0.25
+LONGEST_RETRY_DELAY = 2.0
+FULL_PAUSE = 0.05
+"""Seconds between two looks at whether the broker takes messages again."""
 
 BATCHES = Counter("evercall_actor_batches_total", "Batches committed", ["service"])
 MESSAGES = Counter("evercall_actor_messages_total", "Messages decided on", ["service", "type"])
 FENCED = Counter("evercall_actor_fenced_total", "Batches refused to a former owner", ["service"])
+FAILURES = Counter(
+    "evercall_actor_store_failures_total",
+    "Batches that the database did not take and that were tried again",
+    ["service"],
+)
+DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
+DEAD_NOW = Gauge("evercall_actor_dead_letters_waiting", "Dead letters in the table", ["service"])
+UNREADABLE = Gauge(
+    "evercall_actor_unreadable", "Live actors whose rows cannot be read", ["service"]
+)
+WAITING = Gauge("evercall_actor_inbox", "Messages that have arrived and wait", ["service"])
+UNPUBLISHED = Gauge("evercall_actor_outbox", "Committed messages not yet confirmed", ["service"])
 RELOADS = Counter("evercall_actor_reloads_total", "Times that all memory was dropped", ["service"])
 OWNED = Gauge("evercall_actor_shards", "Shards owned by this replica", ["service"])
 COMMIT = Histogram(
@@ -87,6 +105,22 @@ COMMIT = Histogram(
 )
 
 
+class Misrouted(Exception):
+    """The message came to a shard that is not its actor's: its sender counts the shards differently."""
+
+
+class Store(Protocol):
+    """What the engine needs of its store; `ActorStore` is the one on PostgreSQL."""
+
+    async def claim(self, shard: int, owner: str) -> Claim: ...
+    async def check(self, generations: dict[int, int]) -> None: ...
+    async def load(self, identifiers: Sequence[UUID]) -> Loaded: ...
+    async def commit(self, batch: Batch) -> None: ...
+    async def forget_published(self, identifiers: Sequence[UUID]) -> None: ...
+    async def purge(self, shards: Sequence[int]) -> None: ...
+    async def dead_letters(self) -> int: ...
+
+
 class ActorRuntime:
     """Runs the actors of one service in this process."""
 
@@ -94,13 +128,14 @@ class ActorRuntime:
         self,
         process: Process[Any],
         bus: Bus,
-        database: Database,
+        store: Store,
         service: str,
         kinds: Sequence[ActorKind[Any]],
         accepts: tuple[type[Message], ...],
         receive: Receive,
         ports: Mapping[str, Port] | None = None,
         peers: Sequence[str] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`peers` are the services whose actors are asked or told: their queues are declared here
         too, so that what is said before their first start waits for them."""
@@ -108,7 +143,8 @@ class ActorRuntime:
         self._instance = process.settings.instance
         self._tasks: Tasks = process.tasks
         self._bus = bus
-        self._store = ActorStore(database, service, kinds, shards)
+        self._store = store
+        self._now = clock
         self._world = World(
             service=service,
             kinds={kind.name: kind for kind in kinds},
@@ -123,22 +159,29 @@ class ActorRuntime:
         self._heard: dict[str, Counter] = {}
         self._decode = msgspec.json.Decoder(Union[accepts]).decode  # noqa: UP007
         self._shards: dict[int, Shard] = {}
-        self._arrived: deque[Item] = deque()
+        self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._held = Held()
-        self._heap: list[tuple[datetime, UUID, str]] = []
+        self._schedule = Schedule()
         self._published: list[UUID] = []
         self._stopping = False
+        self._session_lost = False
+        self._failures = 0
         self._idle = asyncio.Event()
         self._channel: Channel | None = None
         self._sender = Sender(bus, self._tasks, service, shards, self._world.ports, self._answered)
-        bus.on_lost(self._forget_everything)
+        self._outbox = Outbox(service, self._sender.publish, self._on_published)
+        WAITING.labels(service).set_function(lambda: len(self._inbox))
+        UNPUBLISHED.labels(service).set_function(lambda: len(self._outbox))
+        bus.on_lost(self._on_session_lost)
         process.on_stop(self.stop)
+        process.readiness.add("actors", lambda: self._failures == 0)
 
     async def start(self) -> None:
         """Starts consuming and working."""
         await self._bus.attach(self._consume)
         self._tasks.start("actors", self._run())
+        self._tasks.start("actor-outbox", self._outbox.run())
         self._tasks.start("actor-probes", self._probe())
         self._tasks.start("actor-purge", self._purge())
 
@@ -152,6 +195,8 @@ class ActorRuntime:
 
     async def _consume(self, session: Session) -> None:
         channel = await session.channel()
+        # A session whose set-up failed has ended without a word, but may have brought messages.
+        self._session_lost = self._session_lost or self._channel is not None
         self._channel = channel
         await channel.prefetch(PREFETCH)
         for service in self._services:
@@ -166,10 +211,16 @@ class ActorRuntime:
     def _consumer(self, shard: int, channel: Channel) -> Callable[[Delivery], None]:
         def consume(message: Delivery) -> None:
             if self._channel is channel:
-                self._arrived.append(Delivered(shard, Incoming.of(message), channel))
+                self._inbox.add(Delivered(shard, Incoming.of(message), channel))
                 self._wake.set()
 
         return consume
+
+    def _on_session_lost(self) -> None:
+        """What came over the session comes again over the next; the loop discards it."""
+        self._channel = None
+        self._session_lost = True
+        self._wake.set()
 
     async def _probe(self) -> None:
         while True:
@@ -190,6 +241,7 @@ class ActorRuntime:
     async def _purge(self) -> None:
         """Drops what can't come again, but only while the broker has been there for long enough that
         everything it holds of old would have come."""
+        dead = DEAD_NOW.labels(self._world.service)
         while True:
             connected_to = self._channel
             await asyncio.sleep(PURGE_INTERVAL)
@@ -197,6 +249,7 @@ class ActorRuntime:
                 continue
             try:
                 await self._store.purge(list(self._shards))
+                dead.set(await self._store.dead_letters())
             except (PlatformError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 log.debug("actor_purge_failed", exc_info=True)
 
@@ -204,177 +257,202 @@ class ActorRuntime:
 
     async def _run(self) -> None:
         while not self._stopping:
-            items = await self._take()
-            if items or self._held.is_due(_now()):
-                await self._handle(items)
+            try:
+                await self._cycle()
+            except Fenced:
+                # Who holds a delivery that it has not acked is the broker's choice for that shard, so it
+                # claims the shard again. To give the messages back would lose their order: others
+                # are on their way here already.
+                FENCED.labels(self._world.service).inc()
+                log.info("actor_fenced")
+                self._discard()
+            except Exception as error:
+                # The outermost loop. `decide` and the encoding of what it changed are guarded in `turn`, so
+                # this is the database: nothing is acked, and all of it is tried again.
+                self._discard()
+                await self._back_off(error)
         self._idle.set()
+
+    async def _cycle(self) -> None:
+        if self._session_lost:
+            self._session_lost = False
+            self._discard()
+            self._inbox.keep_only(self._channel)
+        items = await self._take()
+        if not items and not self._held.is_due(self._now()):
+            await self._look_again()
+            return
+        await self._claim_missing(items)
+        await self._work(items)
+
+    async def _back_off(self, error: Exception) -> None:
+        self._failures += 1
+        FAILURES.labels(self._world.service).inc()
+        log.warning("actor_store_failed", error=repr(error), failures=self._failures)
+        delay = min(LONGEST_RETRY_DELAY, RETRY_DELAY * 2 ** min(self._failures - 1, 8))
+        await asyncio.sleep(delay)
+
+    async def _look_again(self) -> None:
+        """A replica whose shards another one took over meanwhile has nothing to write by which it would see
+        that the database is back."""
+        if self._failures and not self._inbox.taken:
+            await self._store.check({})
+            self._failures = 0
 
     async def _take(self) -> list[Item]:
         # The first messages arrive while the session is still being set up: what came of them could
         # not be sent yet.
         if not self._bus.connected and not await self._bus.wait_connected(RETRY_DELAY):
             return []
+        if self._is_full:
+            await asyncio.sleep(FULL_PAUSE)
+            return []
         self._take_due()
-        if not self._arrived:
+        if not self._inbox:
             await self._sleep()
             self._take_due()
         self._wake.clear()
-        count = min(BATCH, len(self._arrived))
-        return [self._arrived.popleft() for _ in range(count)]
+        if self._is_full:
+            return []
+        return self._inbox.take(BATCH)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether what would come of more messages could not leave."""
+        return self._outbox.is_full or self._bus.blocked
 
     async def _sleep(self) -> None:
         """Waits for a message, the next timer, or the moment to tidy up the outbox."""
-        delay = 1.0 if self._published else 60.0
-        for at in (self._heap[0][0] if self._heap else None, self._held.until):
+        delay = 1.0 if self._published or self._failures else 60.0
+        for at in (self._schedule.next, self._held.until):
             if at is not None:
-                delay = min(delay, (at - _now()).total_seconds())
+                delay = min(delay, (at - self._now()).total_seconds())
         try:
             async with asyncio.timeout(max(0.0, delay)):
                 await self._wake.wait()
         except TimeoutError:
-            if not self._held.items:
+            if not self._inbox.taken:
                 await self._tidy_outbox()
 
     async def _tidy_outbox(self) -> None:
-        published, self._published = self._published, []
-        if not published:
+        if not self._published:
             return
-        try:
-            await self._store.forget_published(published)
-        except (PlatformError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            self._published.extend(published)
-            await asyncio.sleep(RETRY_DELAY)
+        published = list(self._published)
+        await self._store.forget_published(published)
+        del self._published[: len(published)]
 
     def _take_due(self) -> None:
-        now = _now()
-        while self._heap and self._heap[0][0] <= now:
-            at, actor, name = heapq.heappop(self._heap)
-            shard = shard_of(actor, self._world.shards)
+        self._schedule.compact(self._is_current)
+        for work in self._schedule.due(self._now()):
+            shard = shard_of(work.actor, self._world.shards)
             owned = self._shards.get(shard)
-            if owned is not None and actor in owned.actors:
-                work = Work(owned.actors[actor].kind.name, actor, Due(name, at))
-                self._arrived.append(Inner(shard, work))
+            if owned is not None and work.actor in owned.actors:
+                self._inbox.add(Inner(shard, work))
 
-    async def _handle(self, items: list[Item], *, alone: bool = False) -> None:
-        """Works a batch off, whatever it takes: the messages are kept until they are handled.
+    def _is_current(self, work: Work) -> bool:
+        owned = self._shards.get(shard_of(work.actor, self._world.shards))
+        actor = owned.actors.get(work.actor) if owned is not None else None
+        if actor is None:
+            return False
+        match work.body:
+            case Due(name, at):
+                return actor.timers.get(name) == at
+            case Retry(key, at):
+                return actor.retry_at.get(key) == at
+        return False
 
-        Args:
-            items: what has arrived; may be empty when what is held is due.
-            alone: hold nothing, so that a failure is this batch's own.
-        """
-        while not self._stopping:
-            try:
-                await self._claim_missing(items)
-                await self._work(items, alone=alone)
-                return
-            except Fenced:
-                # Who holds a delivery that it has not acked is the broker's choice for that shard, so it
-                # claims the shard again. To give the messages back would lose their order: others
-                # are on their way here already.
-                items = self._held.items
-                FENCED.labels(self._world.service).inc()
-                log.info("actor_fenced")
-                self._forget_everything(keep_arrived=True)
-            except Exception as error:
-                items = self._held.items or items
-                if not _waits_for_database(error):
-                    await self._handle_refused(items, error)
-                    return
-                log.warning("actor_store_unavailable", error=repr(error))
-                self._forget_everything(keep_arrived=True)
-                await asyncio.sleep(RETRY_DELAY)
-
-    async def _handle_refused(self, items: list[Item], error: Exception) -> None:
-        """The batch can't be written: find the message that does it and bury it."""
-        self._forget_everything(keep_arrived=True)
-        if len(items) > 1:
-            for item in items:
-                await self._handle([item], alone=True)
-            return
-        log.error("actor_write_refused", exc_info=error)
-        for item in items:
-            await self._bury(item, error)
-        self._ack(items)
-
-    async def _work(self, items: list[Item], *, alone: bool) -> None:
+    async def _work(self, items: list[Item]) -> None:
         held = self._held
-        held.items.extend(items)
-        for item in items:
-            shard = self._shards.get(item.shard)
-            if shard is not None:
-                # Noted now: the memory may be dropped while this batch waits for the database.
-                held.generations[item.shard] = shard.generation
-        turn = Turn(self._world, _now(), {}, self._shards)
+        turn = Turn(self._world, self._now(), {}, self._shards)
         works = self._works(items, held.message_ids, turn)
         await self._decide(turn, works)
+        self._hold(held, turn, items)
+        due = held.is_due(self._now()) or len(self._inbox.taken) >= BATCH
+        if turn.outgoing.is_awaited or due:
+            await self._finish(held, turn.outgoing)
+
+    def _hold(self, held: Held, turn: Turn, items: Iterable[Item]) -> None:
         held.changed.update(turn.changed)
+        held.rows.update(turn.rows)
         held.outbox.extend(turn.outgoing.outbox)
+        held.dead.extend(turn.dead)
+        written = {shard_of(actor, self._world.shards) for actor in turn.changed}
+        written.update(row.shard for row in turn.outgoing.outbox)
+        # What an actor of one shard said to another of ours is written under that one's fence too.
+        for shard in written.union(item.shard for item in items):
+            if shard in self._shards:
+                held.generations[shard] = self._shards[shard].generation
         self._remember(turn)
         if held.until is None:
-            held.until = _now() + timedelta(seconds=HOLD)
-        if alone or turn.outgoing.is_awaited or held.is_due(_now()):
-            await self._finish(held, turn.outgoing)
+            held.until = self._now() + timedelta(seconds=HOLD)
 
     async def _finish(self, held: Held, outgoing: Outgoing) -> None:
         """Commits what is held, then sends and acks."""
-        published, self._published = self._published, []
-        if held.changed or held.outbox:
-            await self._commit(held, published)
+        if held.rows or held.outbox or held.dead:
+            await self._commit(held)
         else:
-            self._published.extend(published)
             await self._store.check(held.generations)
-        if self._held is held:
-            self._held = Held()
+        self._failures = 0
+        self._held = Held()
         await self._sender.send(outgoing)
-        self._put_out(held.outbox)
-        self._ack(held.items)
+        self._outbox.add(held.outbox)
+        self._ack(self._inbox.settle())
 
-    async def _commit(self, held: Held, published: list[UUID]) -> None:
+    async def _commit(self, held: Held) -> None:
+        published = list(self._published)
         batch = Batch(
             generations=dict(sorted(held.generations.items())),
             message_ids=held.message_ids,
-            changed=list(held.changed.values()),
+            rows=list(held.rows.values()),
             outbox=held.outbox,
+            dead=held.dead,
             published=published,
         )
-        started = time.perf_counter()
-        await self._store.commit(batch)
-        self._commit_time.observe(time.perf_counter() - started)
+        with self._commit_time.time():
+            await self._store.commit(batch)
+        del self._published[: len(published)]
         self._batches.inc()
+        if held.dead:
+            DEAD.labels(self._world.service).inc(len(held.dead))
 
     async def _decide(self, turn: Turn, works: list[Work]) -> None:
         while works:
-            await self._load(works, turn.actors)
+            await self._load(works, turn)
             turn.run(works)
-            if turn.failed:
-                self._log_failures(turn)
+            for work, error in turn.failed:
+                log.error("decide_failed", actor=str(work.actor), kind=work.kind, exc_info=error)
             turn.run_failed_again()
             works, turn.unloaded = turn.unloaded, []
 
-    def _log_failures(self, turn: Turn) -> None:
-        for work, error in turn.failed:
-            log.error("decide_failed", actor=str(work.actor), kind=work.kind, exc_info=error)
-
-    async def _load(self, works: Iterable[Work], actors: dict[UUID, Actor[Any]]) -> None:
+    async def _load(self, works: Iterable[Work], turn: Turn) -> None:
         missing: dict[UUID, str] = {}
         for work in works:
-            if work.actor in actors:
+            if work.actor in turn.actors or work.actor in turn.unreadable:
                 continue
             shard = self._shards.get(shard_of(work.actor, self._world.shards))
             known = self._held.changed.get(work.actor)
             if known is None and shard is not None:
                 known = shard.actors.get(work.actor)
             if known is not None:
-                actors[work.actor] = known
+                turn.actors[work.actor] = known
+            elif shard is not None and work.actor in shard.unreadable:
+                turn.unreadable.add(work.actor)
             else:
                 missing[work.actor] = work.kind
         if not missing:
             return
-        for actor in await self._store.load(list(missing)):
-            actors[actor.id] = actor
+        loaded = await self._store.load(list(missing))
+        self._set_aside(loaded)
+        turn.unreadable.update(row.id for row in loaded.unreadable)
+        for actor in loaded.actors:
+            turn.actors[actor.id] = actor
         for identifier, kind in missing.items():
-            if identifier not in actors:
-                actors[identifier] = Actor(identifier, self._world.kinds[kind], None)
+            if identifier not in turn.actors and identifier not in turn.unreadable:
+                turn.actors[identifier] = Actor(identifier, self._world.kinds[kind], None)
+
+    def _set_aside(self, loaded: Loaded) -> None:
+        for row in loaded.unreadable:
+            log.error("actor_unreadable", actor=str(row.id), kind=row.kind, reason=row.reason)
 
     def _works(
         self, items: Iterable[Item], message_ids: dict[int, list[str]], turn: Turn
@@ -389,30 +467,49 @@ class ActorRuntime:
             incoming = item.incoming
             if shard is None or incoming.type == PROBE:
                 continue
-            repeated = incoming.message_id in shard.seen
+            identifier = _storable_id(incoming.message_id)
+            repeated = identifier in shard.seen
             try:
-                works.extend(self._read(incoming, shard, repeated=repeated))
+                works.extend(self._read(incoming, item.shard, shard, repeated=repeated))
             except Exception as error:
-                log.error("message_not_understood", type=incoming.type, exc_info=error)
-                turn.outgoing.outbox.append(self._letter(item, error))
-            if incoming.message_id and not repeated:
-                shard.see([incoming.message_id])
-                message_ids.setdefault(item.shard, []).append(incoming.message_id)
+                self._refuse_unread(item, error, turn)
+            if identifier and not repeated:
+                shard.see([identifier])
+                message_ids.setdefault(item.shard, []).append(identifier)
         return works
 
-    def _read(self, incoming: Incoming, shard: Shard, *, repeated: bool) -> list[Work]:
+    def _read(self, incoming: Incoming, number: int, shard: Shard, *, repeated: bool) -> list[Work]:
         """A message from the broker as work for actors. What was handled before is dropped, except
         requests: who repeats a request still waits for its answer."""
         self._count(incoming.type)
         if incoming.type in (ANSWER, ERROR):
             kind, actor, key = (incoming.correlation_id or "").split("/", 2)
             answer = RawAnswer(key, incoming.body, incoming.type == ERROR)
-            return [Work(kind, UUID(actor), answer)]
-        body = self._decode(incoming.body)
-        if repeated and not isinstance(body, Request):
-            return []
-        heard = self._world.receive(body, LiveActors(shard.actors))
-        return [Work(one.kind, one.actor, one.body, incoming.origin) for one in heard]
+            works = [Work(kind, UUID(actor), answer, incoming=incoming)]
+        else:
+            body = self._decode(incoming.body)
+            if repeated and not isinstance(body, Request):
+                return []
+            heard = self._world.receive(body, LiveActors(shard.actors))
+            works = [
+                Work(one.kind, one.actor, one.body, incoming.origin, incoming=incoming)
+                for one in _for_replay(heard, incoming)
+            ]
+        for work in works:
+            if work.kind not in self._world.kinds:
+                raise Misrouted(f"no actors of the kind {work.kind!r}")
+            if shard_of(work.actor, self._world.shards) != number:
+                raise Misrouted(f"actor {work.actor} in shard {number}")
+        return works
+
+    def _refuse_unread(self, item: Delivered, error: Exception, turn: Turn) -> None:
+        """A message that cannot be read is a dead letter, and whoever asked hears of it."""
+        incoming = item.incoming
+        log.error("message_unreadable", type=incoming.type, exc_info=error)
+        turn.dead.append(dead_letter(new_id(), incoming, item.shard, error))
+        if incoming.origin is not None and incoming.type not in (ANSWER, ERROR):
+            fault = InvalidRequest("request_unreadable", "The request could not be read")
+            turn.outgoing.replies.append((incoming.origin, error_body(fault), True))
 
     def _count(self, kind: str) -> None:
         counter = self._heard.get(kind)
@@ -430,8 +527,8 @@ class ActorRuntime:
                 owned.actors[actor.id] = actor
             else:
                 owned.actors.pop(actor.id, None)
-        for timer in turn.timers:
-            heapq.heappush(self._heap, timer)
+        for kind, identifier, body in turn.scheduled:
+            self._schedule.add(kind, identifier, body)
 
     # -- owning --------------------------------------------------------------------------------
 
@@ -448,46 +545,48 @@ class ActorRuntime:
 
     async def _claim(self, shard: int) -> None:
         claim = await self._store.claim(shard, self._instance)
-        owned = Shard(claim.generation, {actor.id: actor for actor in claim.actors})
+        live = claim.live
+        self._set_aside(live)
+        owned = Shard(
+            claim.generation,
+            {actor.id: actor for actor in live.actors},
+            unreadable=frozenset(row.id for row in live.unreadable),
+        )
         owned.see(claim.message_ids)
         self._shards[shard] = owned
-        OWNED.labels(self._world.service).set(len(self._shards))
-        log.info("shard_claimed", shard=shard, generation=claim.generation, live=len(claim.actors))
-        turn = Turn(self._world, _now(), owned.actors, self._shards)
-        for actor in claim.actors:
+        self._count_owned()
+        log.info("shard_claimed", shard=shard, generation=claim.generation, live=len(live.actors))
+        turn = Turn(self._world, self._now(), owned.actors, self._shards)
+        for actor in live.actors:
             turn.resend(actor)
             for name, at in actor.timers.items():
-                heapq.heappush(self._heap, (at, actor.id, name))
+                self._schedule.add(actor.kind.name, actor.id, Due(name, at))
+        self._remember(turn)
         await self._sender.send(turn.outgoing)
-        self._put_out(claim.outbox)
+        self._outbox.add(claim.outbox)
 
-    def _forget_everything(self, *, keep_arrived: bool = False) -> None:
-        """Back to an empty memory. What arrived on a lost connection comes again."""
-        if not keep_arrived:
-            self._arrived.clear()
+    def _count_owned(self) -> None:
+        OWNED.labels(self._world.service).set(len(self._shards))
+        unreadable = sum(len(shard.unreadable) for shard in self._shards.values())
+        UNREADABLE.labels(self._world.service).set(unreadable)
+
+    def _discard(self) -> None:
+        """Back to an empty memory. What was taken and not committed waits again, in its order."""
+        self._inbox.put_back()
         self._held = Held()
         self._shards.clear()
-        self._heap.clear()
-        self._published.clear()
+        self._schedule.clear()
+        self._outbox.clear()
+        self._count_owned()
         RELOADS.labels(self._world.service).inc()
-        OWNED.labels(self._world.service).set(0)
 
     # -- after the commit ------------------------------------------------------------------------
 
-    def _put_out(self, rows: Sequence[OutboxRow]) -> None:
-        if rows:
-            self._tasks.start("outbox", self._publish(rows))
-
-    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
-        if await self._sender.publish(rows):
-            self._published.extend(row.id for row in rows)
-        elif self._bus.connected:
-            # A session that is gone has dropped the memory already; one that only fails to confirm must
-            # not keep the messages for itself.
-            self._forget_everything(keep_arrived=True)
+    def _on_published(self, rows: Sequence[OutboxRow]) -> None:
+        self._published.extend(row.id for row in rows)
 
     def _answered(self, work: Work) -> None:
-        self._arrived.append(Inner(shard_of(work.actor, self._world.shards), work))
+        self._inbox.add(Inner(shard_of(work.actor, self._world.shards), work))
         self._wake.set()
 
     def _ack(self, items: Iterable[Item]) -> None:
@@ -500,31 +599,22 @@ class ActorRuntime:
             # A channel that is gone needs no ack: the broker delivers again.
             log.debug("ack_not_sent")
 
-    async def _bury(self, item: Item, error: Exception) -> None:
-        if isinstance(item, Delivered):
-            await self._sender.publish([self._letter(item, error)])
 
-    def _letter(self, item: Delivered, error: Exception) -> OutboxRow:
-        return unread_letter(self._world.service, item.incoming, item.shard, error)
+def _storable_id(message_id: str) -> str:
+    """The id by which a repetition is known; a stranger's may be what the store cannot keep."""
+    return message_id if message_id.isprintable() and "," not in message_id else ""
+
+
+def _for_replay(heard: Iterable[Any], incoming: Incoming) -> Iterable[Any]:
+    """A dead letter that is replayed is only for the actor that had failed on it."""
+    correlation = incoming.correlation_id or ""
+    if not correlation.startswith(REPLAY):
+        return heard
+    only = correlation.removeprefix(REPLAY)
+    return [one for one in heard if str(one.actor) == only]
 
 
 def priority(instance: str, shard: int) -> int:
     """The consumer priority of a replica for a shard: rendezvous hashing, done by the broker."""
     digest = hashlib.blake2b(f"{instance}/{shard}".encode(), digest_size=3).digest()
     return int.from_bytes(digest, "big")
-
-
-_PASSING = (
-    Unavailable,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.QueryCanceledError,
-    asyncpg.InsufficientResourcesError,
-)
-
-
-def _waits_for_database(error: Exception) -> bool:
-    return is_unavailable(error) or isinstance(error, _PASSING)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

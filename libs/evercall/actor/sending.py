@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from prometheus_client import Counter
 
 from evercall.actor.model import Answered, Failed, PendingAsk
 from evercall.actor.store import OutboxRow
-from evercall.actor.turn import DeadLetter, Outgoing, Port, PortAnswer, Work, class_at
+from evercall.actor.turn import Outgoing, Port, PortAnswer, Work, class_at
 from evercall.bus import topology
 from evercall.bus.bus import Bus, Letter
-from evercall.bus.envelope import Incoming, Origin, encode, properties, tag_of
+from evercall.bus.envelope import Origin, encode, error_body, properties, tag_of
 from evercall.contracts.asterisk import AriCommand, AsteriskCommands
 from evercall.contracts.ids import shard_of
 from evercall.service.errors import Internal, PlatformError, Unavailable
@@ -22,15 +21,13 @@ from evercall.service.logging import get_logger
 
 log = get_logger(__name__)
 
-DEAD = Counter("evercall_actor_dead_letters_total", "Messages given up", ["service"])
-
 COMMAND_LIFE = timedelta(seconds=30)
 """A command that nobody took by then is sent again, or was thought better of: given late it would do harm."""
 
 
 class Sender:
-    """Sends for one service. What can't be sent because the session is gone is not lost: all memory is
-    dropped with the session, and what waits is sent again from the store."""
+    """Sends for one service. What can't be sent is not lost: commands and requests are pending in the store
+    and are sent again by time, or by the next owner. Replies and notices are sent once."""
 
     def __init__(
         self,
@@ -57,7 +54,7 @@ class Sender:
             for kind, actor, key, pending in outgoing.asks:
                 await self._send_ask(kind, actor, key, pending)
             for origin, body, error in outgoing.replies:
-                await self._bus.reply(origin, body, error=error)
+                await self._reply(origin, body, error)
             for queue, notice in outgoing.notices:
                 headers = properties(tag_of(notice), message_id=new_id().hex, persistent=False)
                 await self._bus.send(topology.RPC, queue, encode(notice), headers)
@@ -72,12 +69,17 @@ class Sender:
             )
             for row in rows
         ]
-        if not await self._bus.publish_all(letters):
-            return False
-        dead = sum(row.exchange == topology.DEAD for row in rows)
-        if dead:
-            DEAD.labels(self._service).inc(dead)
-        return True
+        return await self._bus.publish_all(letters)
+
+    async def _reply(self, origin: Origin, body: bytes, error: bool) -> None:
+        try:
+            await self._bus.reply(origin, body, error=error)
+        except Unavailable:
+            raise
+        except PlatformError as fault:
+            # The broker would not take it, whoever asked shall not wait for it.
+            log.warning("reply_refused", code=fault.code, size=len(body))
+            await self._bus.reply(origin, error_body(fault), error=True)
 
     async def _send_commands(
         self, asterisk_id: str, boot_id: str, commands: list[AriCommand]
@@ -96,12 +98,18 @@ class Sender:
             name = f"port-{pending.service}"
             self._tasks.start(name, self._ask_port(port, kind, actor, key, pending))
             return
+        try:
+            kind_of_request = str(class_at(pending.request).__struct_config__.tag)
+        except (ImportError, AttributeError):
+            # Another version asked it. It stays pending for one that knows the request.
+            log.error("pending_request_unknown", request=pending.request, actor=str(actor))
+            return
         back = topology.shard_key(self._service, shard_of(actor, self._shards))
         to = pending.service
         if pending.actor is not None:
             to = topology.shard_key(to, shard_of(pending.actor, self._shards))
         headers = properties(
-            str(class_at(pending.request).__struct_config__.tag),
+            kind_of_request,
             message_id=new_id().hex,
             origin=Origin(back, f"{kind}/{actor}/{key}"),
         )
@@ -121,22 +129,3 @@ class Sender:
             fault = Internal("internal", "The request failed", details={"port": pending.service})
             message = Failed(key=key, error=fault.to_data())
         self._answered(Work(kind, actor, PortAnswer(key, message)))
-
-
-def unread_letter(service: str, incoming: Incoming, shard: int, error: Exception) -> OutboxRow:
-    """A message that nobody understood, as a dead letter."""
-    letter = DeadLetter(
-        service=service,
-        actor=None,
-        type=incoming.type,
-        reason=f"{type(error).__name__}: {error}",
-        body=msgspec.Raw(encode(incoming.body.decode(errors="replace"))),
-    )
-    return OutboxRow(
-        id=new_id(),
-        shard=shard,
-        exchange=topology.DEAD,
-        routing_key="",
-        type="dead_letter",
-        body=encode(letter),
-    )

@@ -18,14 +18,19 @@ import asyncpg
 import asyncpg.pool
 import msgspec
 
+from evercall.actor.dead_letter import DeadLetter, storable
 from evercall.actor.model import Actor, ActorKind, Pending
-from evercall.bus.envelope import encode
+from evercall.bus.envelope import UNREADABLE, encode
 from evercall.contracts.ids import shard_of
 from evercall.store.database import Database
 
-MEMORY_SECONDS = 120
-"""How long the ids of handled messages are kept. RabbitMQ delivers again what was not acked when a consumer
-or the broker went away, which is a matter of seconds after its return."""
+DEDUP_WINDOW = 900
+"""Seconds for which the ids of handled messages are kept. RabbitMQ delivers again what was not acked within
+seconds of its return; a publisher that was cut off before its confirm publishes again when it is back, which
+takes as long as the cut."""
+
+LARGEST_RECORD = 32 * 1024 * 1024
+"""Bytes of one actor. PostgreSQL would take more, but not at every step of a call."""
 
 
 class Fenced(Exception):
@@ -44,15 +49,64 @@ class OutboxRow:
     body: bytes
 
 
+ActorRow = tuple[UUID, str, int, UUID, datetime, bool, bool, str]
+"""The columns of an actor: id, kind, shard, customer_id, created_at, live, hidden, record."""
+
+
+class TooLarge(ValueError):
+    """An actor has grown beyond `LARGEST_RECORD`."""
+
+
+def row_of(actor: Actor[Any], shards: int) -> ActorRow:
+    """An actor as it is stored.
+
+    Raises:
+        TooLarge: it is too large.
+        TypeError, ValueError: its state cannot be encoded; whatever `index` raises.
+    """
+    index = actor.kind.index(actor.state)
+    record = encode({"state": actor.state, "pending": actor.pending, "timers": actor.timers})
+    if len(record) > LARGEST_RECORD:
+        raise TooLarge(f"a record of {len(record)} bytes")
+    return (
+        actor.id,
+        actor.kind.name,
+        shard_of(actor.id, shards),
+        index.customer_id,
+        index.created_at,
+        index.live,
+        index.hidden,
+        record.decode(),
+    )
+
+
 @dataclass(slots=True)
 class Batch:
     """What one batch writes."""
 
     generations: dict[int, int]
     message_ids: dict[int, list[str]] = field(default_factory=dict)
-    changed: list[Actor[Any]] = field(default_factory=list)
+    rows: list[ActorRow] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
     published: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """An actor whose row could not be decoded. It stays as it is."""
+
+    id: UUID
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Actors as far as they can be read."""
+
+    actors: list[Actor[Any]]
+    unreadable: list[UnreadableRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +114,7 @@ class Claim:
     """What a new owner of a shard finds."""
 
     generation: int
-    actors: list[Actor[Any]]
+    live: Loaded
     message_ids: list[str]
     outbox: list[OutboxRow]
 
@@ -101,8 +155,13 @@ WITH fence AS (
     INSERT INTO {schema}.outbox (id, shard, exchange, routing_key, type, body)
     SELECT o.* FROM unnest($13::uuid[], $14::int[], $15::text[], $16::text[], $17::text[],
         $18::bytea[]) AS o, held WHERE held
+), dead AS (
+    INSERT INTO {schema}.dead_letter (id, shard, actor, reason, type, properties, body)
+    SELECT d.* FROM unnest($19::uuid[], $20::int[], $21::uuid[], $22::text[], $23::text[],
+        $24::json[], $25::bytea[]) AS d, held WHERE held
+    ON CONFLICT (id) DO NOTHING
 ), gone AS (
-    DELETE FROM {schema}.outbox WHERE id = ANY($19::uuid[])
+    DELETE FROM {schema}.outbox WHERE id = ANY($26::uuid[])
 )
 SELECT held FROM held
 """
@@ -130,6 +189,7 @@ WHERE shard = $1 ORDER BY sequence"""
 _PURGE = """DELETE FROM {schema}.actor_batch
 WHERE shard = ANY($1::int[]) AND at < now() - make_interval(secs => $2)"""
 _FORGET = "DELETE FROM {schema}.outbox WHERE id = ANY($1::uuid[])"
+_DEAD = "SELECT count(*) FROM {schema}.dead_letter"
 
 
 def _is_alive(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> bool:
@@ -151,7 +211,7 @@ class ActorStore:
         self._decoders = {kind.name: msgspec.json.Decoder(kind.state) for kind in kinds}
         self._shards = shards
         self._connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
-        sql = (_COMMIT, _CLAIM, _HELD, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET)
+        sql = (_COMMIT, _CLAIM, _HELD, _LIVE, _SOME, _RECENT, _OUTBOX, _PURGE, _FORGET, _DEAD)
         (
             self._commit,
             self._claim,
@@ -162,6 +222,7 @@ class ActorStore:
             self._outbox,
             self._purge,
             self._forget,
+            self._dead,
         ) = (statement.format(schema=service) for statement in sql)
 
     async def claim(self, shard: int, owner: str) -> Claim:
@@ -174,7 +235,7 @@ class ActorStore:
             outbox = await connection.fetch(self._outbox, shard)
         return Claim(
             generation=generation,
-            actors=[self._actor(row) for row in rows],
+            live=self.read(rows),
             message_ids=[identifier for row in recent for identifier in row["message_ids"]],
             outbox=[OutboxRow(**row) for row in outbox],
         )
@@ -191,10 +252,10 @@ class ActorStore:
         if not await connection.fetchval(self._held, shards, mine):
             raise Fenced
 
-    async def load(self, identifiers: Sequence[UUID]) -> list[Actor[Any]]:
+    async def load(self, identifiers: Sequence[UUID]) -> Loaded:
         """The actors with these ids, as far as there are such."""
         connection = await self._own_connection()
-        return [self._actor(row) for row in await connection.fetch(self._some, identifiers)]
+        return self.read(await connection.fetch(self._some, identifiers))
 
     async def commit(self, batch: Batch) -> None:
         """Writes a batch.
@@ -202,10 +263,7 @@ class ActorStore:
         Raises:
             Fenced: another replica owns one of the shards; nothing was written.
         """
-        columns: list[list[Any]] = [[] for _ in range(8)]
-        for actor in batch.changed:
-            for column, value in zip(columns, self._columns(actor), strict=True):
-                column.append(value)
+        dead = batch.dead
         connection = await self._own_connection()
         held = await connection.fetchval(
             self._commit,
@@ -213,13 +271,20 @@ class ActorStore:
             list(batch.generations.values()),
             list(batch.message_ids),
             [",".join(identifiers) for identifiers in batch.message_ids.values()],
-            *columns,
+            *([row[column] for row in batch.rows] for column in range(8)),
             [row.id for row in batch.outbox],
             [row.shard for row in batch.outbox],
             [row.exchange for row in batch.outbox],
             [row.routing_key for row in batch.outbox],
             [row.type for row in batch.outbox],
             [row.body for row in batch.outbox],
+            [letter.id for letter in dead],
+            [letter.shard for letter in dead],
+            [letter.actor for letter in dead],
+            [letter.reason for letter in dead],
+            [storable(letter.type) for letter in dead],
+            [letter.properties.decode() for letter in dead],
+            [letter.body for letter in dead],
             batch.published,
         )
         if not held:
@@ -231,7 +296,11 @@ class ActorStore:
 
     async def purge(self, shards: Sequence[int]) -> None:
         """Removes ids of messages that can't come again."""
-        await self._database.pool.execute(self._purge, shards, float(MEMORY_SECONDS))
+        await self._database.pool.execute(self._purge, shards, float(DEDUP_WINDOW))
+
+    async def dead_letters(self) -> int:
+        """How many dead letters the service has."""
+        return int(await self._database.pool.fetchval(self._dead))
 
     async def _own_connection(self) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
         """The loop's connection: it does one thing after the other, and to borrow one for each costs
@@ -246,19 +315,18 @@ class ActorStore:
         self._connection = await pool.acquire()
         return self._connection
 
-    def _columns(self, actor: Actor[Any]) -> tuple[Any, ...]:
-        index = actor.kind.index(actor.state)
-        record = {"state": actor.state, "pending": actor.pending, "timers": actor.timers}
-        return (
-            actor.id,
-            actor.kind.name,
-            shard_of(actor.id, self._shards),
-            index.customer_id,
-            index.created_at,
-            index.live,
-            index.hidden,
-            encode(record).decode(),
-        )
+    def read(self, rows: Iterable[Any]) -> Loaded:
+        """Decodes rows. One that cannot be read must not keep the others from their owner."""
+        loaded = Loaded([], [])
+        for row in rows:
+            try:
+                loaded.actors.append(self._actor(row))
+            except (KeyError, *UNREADABLE) as error:
+                unreadable = UnreadableRow(
+                    row["id"], row["kind"], f"{type(error).__name__}: {error}"
+                )
+                loaded.unreadable.append(unreadable)
+        return loaded
 
     def _actor(self, row: Any) -> Actor[Any]:
         record = _record_decoder.decode(row["record"])

@@ -1,13 +1,15 @@
 """One turn: messages go through `decide`, effects are collected. Nothing here waits or does IO.
 
-The runtime commits what a turn changed, and only then sends what it collected.
+A message counts whole or not at all: when `decide` or the encoding of the new state fails, the actor and all
+that was collected are as before it. The runtime commits what a turn changed, and only then sends what it
+collected.
 """
 
 import importlib
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from evercall.actor import model
+from evercall.actor.dead_letter import DeadLetter, dead_letter, reason_of
 from evercall.actor.model import (
     Actor,
     ActorKind,
@@ -24,9 +27,19 @@ from evercall.actor.model import (
     PendingCommand,
     PendingReply,
 )
-from evercall.actor.store import OutboxRow
+from evercall.actor.store import ActorRow, OutboxRow, row_of
 from evercall.bus import topology
-from evercall.bus.envelope import Origin, answer_decoder, decode_error, encode, error_body, tag_of
+from evercall.bus.envelope import (
+    ANSWER,
+    ERROR,
+    Incoming,
+    Origin,
+    answer_decoder,
+    decode_error,
+    encode,
+    error_body,
+    tag_of,
+)
 from evercall.contracts.asterisk import AriCommand
 from evercall.contracts.base import Message, Request, ResourceEvent
 from evercall.contracts.ids import shard_of
@@ -34,6 +47,14 @@ from evercall.service.errors import Internal, PlatformError
 
 ATTEMPTS = 3
 """How often a message is tried before it goes to the dead letters."""
+
+LARGEST_BODY = 8 * 1024 * 1024
+"""Bytes of one message that an actor may send. RabbitMQ refuses messages above 16 MiB with the whole channel."""
+
+ASK_RETRY = (timedelta(seconds=3), timedelta(seconds=30))
+COMMAND_RETRY = (timedelta(seconds=5), timedelta(seconds=60))
+"""Time until the first retry, and the longest between two: it doubles. Asterisk and the services answer in
+milliseconds; the second figure bounds what an outage of theirs costs."""
 
 
 class Port(Protocol):
@@ -71,15 +92,25 @@ class Due:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Time to send something again, unless it was answered, settled or sent again meanwhile."""
+
+    key: str
+    at: datetime
+    attempt: int
+
+
 @dataclass(slots=True)
 class Work:
-    """One message for one actor."""
+    """One message for one actor. `incoming` is the message from the broker that it came with."""
 
     kind: str
     actor: UUID
-    body: Message | RawAnswer | PortAnswer | Due
+    body: Message | RawAnswer | PortAnswer | Due | Retry
     origin: Origin | None = None
     attempts: int = 0
+    incoming: Incoming | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +127,24 @@ class Outgoing:
     def is_awaited(self) -> bool:
         """Whether somebody waits for this: an Asterisk, a service, a caller."""
         return bool(self.commands or self.asks or self.replies or self.notices)
+
+    def mark(self) -> "Mark":
+        """How much there is now."""
+        commands = {queue: len(waiting) for queue, waiting in self.commands.items()}
+        rest = (len(self.asks), len(self.replies), len(self.notices), len(self.outbox))
+        return commands, rest
+
+    def cut(self, mark: "Mark") -> None:
+        """Takes back what came after the mark."""
+        commands, (asks, replies, notices, outbox) = mark
+        for queue, waiting in list(self.commands.items()):
+            del waiting[commands.get(queue, 0) :]
+            if not waiting:
+                del self.commands[queue]
+        del self.asks[asks:], self.replies[replies:], self.notices[notices:], self.outbox[outbox:]
+
+
+Mark = tuple[dict[tuple[str, str], int], tuple[int, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +182,28 @@ class World:
     new_id: Callable[[UUID], UUID]
 
 
+class UnreadableActor(Exception):
+    """The actor's row could not be decoded. It is left as it is, so nothing may be decided for it."""
+
+
+class TooLarge(ValueError):
+    """A message is larger than what the broker takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """An actor and what was collected, as they were before a message."""
+
+    actor: Actor[Any]
+    state: Any
+    pending: dict[str, model.Pending]
+    timers: dict[str, datetime]
+    retry_at: dict[str, datetime]
+    outgoing: Mark
+    local: int
+    scheduled: int
+
+
 class Turn:
     """Decides on a batch of messages. `actors` is the runtime's memory, changed in place: when the commit
     fails the runtime drops that memory and loads it anew."""
@@ -149,11 +220,15 @@ class Turn:
         self.actors = actors
         self._owned = owned
         self._local: deque[Work] = deque()
+        self._touched = False
         self.changed: dict[UUID, Actor[Any]] = {}
-        self.timers: list[tuple[datetime, UUID, str]] = []
+        self.rows: dict[UUID, ActorRow] = {}
+        self.scheduled: list[tuple[str, UUID, Due | Retry]] = []
         self.outgoing = Outgoing()
+        self.unreadable: set[UUID] = set()
         self.unloaded: list[Work] = []
         self.failed: list[tuple[Work, Exception]] = []
+        self.dead: list[DeadLetter] = []
 
     def run(self, works: Iterable[Work]) -> None:
         """Decides on each message in order; what an actor says to its neighbours comes right after it."""
@@ -178,19 +253,55 @@ class Turn:
             self._send_pending(actor, key, pending)
 
     def _take(self, work: Work) -> None:
+        if work.actor in self.unreadable:
+            self._bury(work, UnreadableActor(str(work.actor)))
+            return
         if work.actor not in self.actors:
             self.unloaded.append(work)
             return
         work.attempts += 1
         actor = self.actors[work.actor]
+        before = self._before(actor)
         try:
             self._decide(actor, work)
-        except PlatformError as error:
-            self._refuse(work, error)
+            if self._touched:
+                self.rows[actor.id] = row_of(actor, self._world.shards)
+                self.changed[actor.id] = actor
         except Exception as error:
+            self._take_back(before)
+            # An error that is meant for whoever sent the message is its answer; any other is a fault.
+            if isinstance(error, PlatformError) and isinstance(work.body, Message):
+                self._refuse(work, error)
+                return
             self.failed.append((work, error))
 
+    def _before(self, actor: Actor[Any]) -> _Before:
+        self._touched = False
+        return _Before(
+            actor,
+            actor.state,
+            dict(actor.pending),
+            dict(actor.timers),
+            dict(actor.retry_at),
+            self.outgoing.mark(),
+            len(self._local),
+            len(self.scheduled),
+        )
+
+    def _take_back(self, before: _Before) -> None:
+        actor = before.actor
+        actor.state = before.state
+        actor.pending, actor.timers = before.pending, before.timers
+        actor.retry_at = before.retry_at
+        self.outgoing.cut(before.outgoing)
+        while len(self._local) > before.local:
+            self._local.pop()
+        del self.scheduled[before.scheduled :]
+
     def _decide(self, actor: Actor[Any], work: Work) -> None:
+        if isinstance(work.body, Retry):
+            self._retry(actor, work.body)
+            return
         message, origin = self._message(actor, work)
         if message is None:
             return
@@ -208,6 +319,11 @@ class Turn:
         if asked is not None and isinstance(message, Answered | Failed):
             self._forget_asked(actor, message.key, asked)
 
+    def _retry(self, actor: Actor[Any], retry: Retry) -> None:
+        pending = actor.pending.get(retry.key)
+        if pending is not None and actor.retry_at.get(retry.key) == retry.at:
+            self._send_pending(actor, retry.key, pending, retry.attempt + 1)
+
     def _message(self, actor: Actor[Any], work: Work) -> tuple[Message | None, Origin | None]:
         """What `decide` hears, and whom its `Reply` goes to; None when it is out of date."""
         body = work.body
@@ -221,8 +337,9 @@ class Turn:
                     return None, None
                 answer = body.message if isinstance(body, PortAnswer) else _answer(body, pending)
                 return answer, _origin(pending)
-            case _:
+            case Message():
                 return body, work.origin
+        raise TypeError(f"nobody decides on {type(body).__name__}")
 
     def _forget_timer(self, actor: Actor[Any], work: Work) -> None:
         # Unless `decide` set a timer of the same name again.
@@ -234,12 +351,16 @@ class Turn:
     def _forget_asked(self, actor: Actor[Any], key: str, asked: model.Pending) -> None:
         # Unless `decide` asked again under the same key.
         if actor.pending.get(key) is asked:
-            del actor.pending[key]
-            self._touch(actor)
+            self._drop_pending(actor, key)
+
+    def _drop_pending(self, actor: Actor[Any], key: str) -> None:
+        del actor.pending[key]
+        actor.retry_at.pop(key, None)
+        self._touch(actor)
 
     def _touch(self, actor: Actor[Any]) -> None:
         if actor.state is not None:
-            self.changed[actor.id] = actor
+            self._touched = True
 
     # -- effects -------------------------------------------------------------------------------
 
@@ -252,8 +373,8 @@ class Turn:
                     self._touch(actor)
                 self._send_pending(actor, command.key, pending)
             case model.Settle(key):
-                if actor.pending.pop(key, None) is not None:
-                    self._touch(actor)
+                if key in actor.pending:
+                    self._drop_pending(actor, key)
             case model.Ask():
                 self._ask(actor, origin, effect)
             case model.Reply(body, key):
@@ -266,7 +387,7 @@ class Turn:
                 self.outgoing.notices.append((queue, body))
             case model.SetTimer(name, at):
                 actor.timers[name] = at
-                self.timers.append((at, actor.id, name))
+                self.scheduled.append((actor.kind.name, actor.id, Due(name, at)))
                 self._touch(actor)
             case model.CancelTimer(name):
                 if actor.timers.pop(name, None) is not None:
@@ -287,8 +408,7 @@ class Turn:
         pending = actor.pending.get(key)
         if not isinstance(pending, PendingReply):
             return None
-        del actor.pending[key]
-        self._touch(actor)
+        self._drop_pending(actor, key)
         return Origin(pending.reply_to, pending.correlation_id)
 
     def _defer(self, actor: Actor[Any], origin: Origin | None, key: str) -> None:
@@ -311,7 +431,7 @@ class Turn:
             service=ask.service,
             actor=ask.actor,
             request=class_path(type(ask.body)),
-            body=msgspec.Raw(encode(ask.body)),
+            body=msgspec.Raw(_bounded(encode(ask.body))),
             reply_to=origin.reply_to if origin else None,
             correlation_id=origin.correlation_id if origin else None,
         )
@@ -321,14 +441,32 @@ class Turn:
         self._touch(actor)
         self._send_pending(actor, ask.key, pending)
 
-    def _send_pending(self, actor: Actor[Any], key: str, pending: model.Pending) -> None:
-        if isinstance(pending, PendingCommand):
-            whose = pending.asterisk_id, pending.boot_id
-            self.outgoing.commands.setdefault(whose, []).append(pending.command)
+    def _send_pending(
+        self, actor: Actor[Any], key: str, pending: model.Pending, attempt: int = 0
+    ) -> None:
+        match pending:
+            case PendingReply():
+                return
+            case PendingCommand(asterisk_id=asterisk_id, boot_id=boot_id, command=command):
+                self.outgoing.commands.setdefault((asterisk_id, boot_id), []).append(command)
+                self._schedule_retry(actor, key, attempt, *COMMAND_RETRY)
+            case PendingAsk(service=service):
+                self.outgoing.asks.append((actor.kind.name, actor.id, key, pending))
+                # A port is in this process: it answers, or the process ends.
+                if service not in self._world.ports:
+                    self._schedule_retry(actor, key, attempt, *ASK_RETRY)
+
+    def _schedule_retry(
+        self, actor: Actor[Any], key: str, attempt: int, first: timedelta, longest: timedelta
+    ) -> None:
+        """What waits is sent again by time: its answer may have been lost on a connection that lives. The
+        last bits of the actor's id spread what was sent in one moment."""
+        if key not in actor.pending:
             return
-        if isinstance(pending, PendingReply):
-            return
-        self.outgoing.asks.append((actor.kind.name, actor.id, key, pending))
+        delay = min(first * 2 ** min(attempt, 16), longest)
+        at = self._now + delay * (1 + (actor.id.int & 0xFF) / 1024)
+        actor.retry_at[key] = at
+        self.scheduled.append((actor.kind.name, actor.id, Retry(key, at, attempt)))
 
     def _tell(self, actor: Actor[Any], tell: model.Tell) -> None:
         shard = shard_of(tell.actor, self._world.shards)
@@ -344,7 +482,7 @@ class Turn:
             id=self._world.new_id(actor.id),
             type=f"{publish.resource}_{publish.event}",
             customer_id=publish.customer_id,
-            resource_id=actor.id,
+            resource_id=getattr(publish.body, "id", actor.id),
             at=self._now,
             resource=msgspec.Raw(encode(publish.body)),
         )
@@ -365,9 +503,9 @@ class Turn:
                 id=identifier or self._world.new_id(actor.id),
                 shard=shard_of(actor.id, self._world.shards),
                 exchange=exchange,
-                routing_key=key,
+                routing_key=_text(key),
                 type=kind,
-                body=body,
+                body=_bounded(body),
             )
         )
 
@@ -378,33 +516,77 @@ class Turn:
             self.outgoing.replies.append((work.origin, error_body(error), True))
 
     def _bury(self, work: Work, error: Exception) -> None:
+        """Gives a message up. Whoever waits for what would have come of it hears of an error."""
+        body = work.body
+        if isinstance(body, Retry):
+            return
         self._refuse(work, Internal("internal", "The message could not be handled"))
-        letter = dead_letter(self._world.service, work, error)
-        actor = self.actors[work.actor]
-        self._put_out(actor, topology.DEAD, "", "dead_letter", encode(letter))
+        if isinstance(body, PortAnswer) and isinstance(body.message, Failed):
+            self._give_up(work.actor, body.key)
+            return
+        self.dead.append(self._dead_letter(work, error))
+        if isinstance(body, RawAnswer | PortAnswer | Answered) and work.actor in self.actors:
+            self._fail_asked(work, body)
+
+    def _fail_asked(self, work: Work, body: RawAnswer | PortAnswer | Answered) -> None:
+        fault = Internal("internal", "The answer could not be handled").to_data()
+        failed = Failed(key=body.key, error=fault)
+        # An answer that was at hand was never pending.
+        message = failed if isinstance(body, Answered) else PortAnswer(body.key, failed)
+        self.run([Work(work.kind, work.actor, message)])
+
+    def _give_up(self, identifier: UUID, key: str) -> None:
+        """Not even the error could be handled: nobody waits any more, or it would come for ever."""
+        actor = self.actors.get(identifier)
+        if actor is None or key not in actor.pending:
+            return
+        self._drop_pending(actor, key)
+        self.rows[actor.id] = row_of(actor, self._world.shards)
+        self.changed[actor.id] = actor
+
+    def _dead_letter(self, work: Work, error: Exception) -> DeadLetter:
+        identifier = self._world.new_id(work.actor)
+        shard = shard_of(work.actor, self._world.shards)
+        if work.incoming is not None:
+            return dead_letter(identifier, work.incoming, shard, error, work.actor)
+        kind, body, key = _as_message(work.body)
+        return DeadLetter(
+            id=identifier,
+            shard=shard,
+            actor=work.actor,
+            reason=reason_of(error),
+            type=kind,
+            body=body,
+            correlation_id=f"{work.kind}/{work.actor}/{key}" if key else None,
+        )
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that could not be handled, with the reason, in the queue `evercall.dead`."""
+def _as_message(body: Any) -> tuple[str, bytes, str]:
+    """Type, bytes and key of what did not come from the broker, in the form in which it would have come."""
+    match body:
+        case RawAnswer(key, raw, error):
+            return (ERROR if error else ANSWER), raw, key
+        case PortAnswer(key, Answered(body=answer)):
+            return ANSWER, encode(answer), key
+        case PortAnswer(key, Failed(error=error)):
+            return ERROR, encode(error), key
+        case Due(name, at):
+            return "timer", encode({"name": name, "at": at}), ""
+        case _:
+            return tag_of(body), encode(body), ""
 
-    service: str
-    actor: UUID | None
-    type: str
-    reason: str
-    body: msgspec.Raw
+
+def _text(text: str) -> str:
+    """PostgreSQL has no U+0000 in texts, and nothing of ours has it in a name."""
+    if "\0" in text:
+        raise ValueError("a name with U+0000")
+    return text
 
 
-def dead_letter(service: str, work: Work, error: Exception) -> DeadLetter:
-    """Wraps a message that failed."""
-    body = work.body
-    raw = body.body if isinstance(body, RawAnswer) else encode(body)
-    return DeadLetter(
-        service=service,
-        actor=work.actor,
-        type=tag_of(body) if isinstance(body, Message) else type(body).__name__,
-        reason=f"{type(error).__name__}: {error}",
-        body=msgspec.Raw(raw),
-    )
+def _bounded(body: bytes) -> bytes:
+    if len(body) > LARGEST_BODY:
+        raise TooLarge(f"a message of {len(body)} bytes")
+    return body
 
 
 def class_path(kind: type[Any]) -> str:

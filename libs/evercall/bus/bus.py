@@ -81,6 +81,11 @@ class Bus:
         """Whether the broker can be reached now."""
         return self._connection.connected
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages for now."""
+        return False
+
     async def wait_connected(self, seconds: float) -> bool:
         """Waits for the broker, at most so long; returns whether it is there."""
         try:

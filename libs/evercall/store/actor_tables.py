@@ -1,6 +1,6 @@
 """The tables of the actor engine as SQL, for the migrations and for tests of the engine."""
 
-_TABLES = """
+_STATE = """
 CREATE SCHEMA {schema};
 
 CREATE TABLE {schema}.actor (
@@ -46,6 +46,32 @@ CREATE INDEX outbox_shard ON {schema}.outbox (shard, sequence);
 """
 
 
+_DEAD_LETTERS = """
+CREATE TABLE {schema}.dead_letter (
+    id uuid PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    shard integer NOT NULL,
+    actor uuid,
+    reason text NOT NULL,
+    type text NOT NULL,
+    -- json, not jsonb: a peer may have put U+0000 into a property
+    properties json NOT NULL,
+    body bytea NOT NULL
+);
+CREATE INDEX dead_letter_at ON {schema}.dead_letter (at, id);
+"""
+
+
 def actor_tables(schema: str) -> str:
     """The statements that make the engine's tables in a new schema."""
-    return _TABLES.format(schema=schema)
+    return state_tables(schema) + dead_letter_table(schema)
+
+
+def state_tables(schema: str) -> str:
+    """The schema, with what the engine writes at every step."""
+    return _STATE.format(schema=schema)
+
+
+def dead_letter_table(schema: str) -> str:
+    """The table of the messages that were given up."""
+    return _DEAD_LETTERS.format(schema=schema)

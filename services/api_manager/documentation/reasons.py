@@ -69,6 +69,9 @@ REASONS: Mapping[str, Reason] = {
         429, "A quota of the customer is used up: `details[0]` has its name and how much it is."
     ),
     "RATE_LIMIT_EXCEEDED": Reason(429, "Too many requests; wait for `Retry-After` seconds."),
+    "REQUEST_UNREADABLE": Reason(
+        400, "A service of another version could not read it; upgrade all of them."
+    ),
     "INTERNAL": Reason(500, "Our fault. Tell us the `request_id`."),
     "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),
     "DRAINING": Reason(503, "This process is about to leave; another one takes the stream."),

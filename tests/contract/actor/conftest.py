@@ -75,6 +75,26 @@ class Service:
         self.replicas.append(replica)
         return replica
 
+    async def dead_letters(self) -> list[asyncpg.Record]:
+        """The rows, oldest first."""
+        return await self.database.pool.fetch(
+            f"SELECT * FROM {self.name}.dead_letter ORDER BY at, id"
+        )
+
+    async def dead(self, *words: str) -> tuple[int, str]:
+        """Runs the command for dead letters; returns its exit status and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "evercall.actor.dead",
+            *words,
+            env={**os.environ, **self.environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return int(process.returncode or 0), said.decode()
+
     async def read(self, ledger_id: object, seconds: float = 15.0) -> ledger.Ledger:
         """Asks for a ledger, as long as nobody answers."""
         async with asyncio.timeout(seconds):

@@ -1,29 +1,34 @@
 """The pure half of the engine, driven with a small domain: an account that counts."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace as replaced
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
-from evercall.actor import model
+from evercall.actor import model, store
+from evercall.actor import turn as turn_module
 from evercall.actor.model import Actor, ActorKind, Answered, Decision, Failed, Index, TimerFired
 from evercall.actor.turn import (
     ATTEMPTS,
+    COMMAND_RETRY,
     Delivery,
     Due,
     LiveActors,
     PortAnswer,
     RawAnswer,
+    Retry,
     Turn,
     Work,
     World,
 )
 from evercall.bus import topology
-from evercall.bus.envelope import Origin, encode
+from evercall.bus.envelope import Incoming, Origin, encode
 from evercall.contracts.asterisk import AriCommand
-from evercall.contracts.base import Empty, ErrorData, Message, Request
+from evercall.contracts.base import Empty, ErrorData, Message, Request, ResourceEvent
 from evercall.contracts.ids import derived_id, make_id
 from evercall.service.errors import Conflict, PlatformError
 
@@ -35,6 +40,10 @@ ORIGIN = Origin("amq.somewhere", "c1")
 
 class Count(msgspec.Struct, frozen=True):
     value: int
+
+
+class Named(msgspec.Struct, frozen=True):
+    id: UUID
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -274,7 +283,7 @@ def test_a_timer_fires_once_and_not_after_it_was_moved(actor: Actor[Any], run: R
     later = NOW + timedelta(seconds=1)
     EFFECTS["go"] = (model.SetTimer("ring", NOW),)
     EFFECTS["move"] = (model.SetTimer("ring", later),)
-    assert run(Do("go")).timers == [(NOW, ID, "ring")]
+    assert run(Do("go")).scheduled == [("account", ID, Due("ring", NOW))]
     run(Do("move"))
     run(Due("ring", NOW))
     assert actor.timers == {"ring": later}
@@ -320,13 +329,181 @@ def test_a_message_that_fails_three_times_is_buried_and_the_actor_goes_on(
 ) -> None:
     turn = run(Do("a"), Do("break"), Do("b"), origin=ORIGIN)
     assert actor.state == Account(heard=("a", "b"))
-    [letter] = turn.outgoing.outbox
-    assert letter.exchange == topology.DEAD
-    assert b"a fault of ours" in letter.body
-    assert b'"name":"break"' in letter.body
+    [letter] = turn.dead
+    assert letter.reason == "RuntimeError: a fault of ours"
+    assert (letter.type, letter.actor, letter.shard) == ("do", ID, 0)
+    assert msgspec.json.decode(letter.body, type=Do) == Do("break")
     [(_, body, error)] = turn.outgoing.replies
     assert error
     assert b"a fault of ours" not in body
+
+
+def test_a_dead_letter_keeps_the_bytes_and_properties_that_came(actor: Actor[Any]) -> None:
+    incoming = Incoming("do", b'{"spaces": 1}', "m1", ORIGIN, None, 7)
+    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    turn.run([Work("account", ID, Do("break"), ORIGIN, incoming=incoming)])
+    turn.run_failed_again()
+    [letter] = turn.dead
+    assert letter.body == b'{"spaces": 1}'
+    assert msgspec.json.decode(letter.properties) == {
+        "type": "do",
+        "message_id": "m1",
+        "correlation_id": None,
+        "reply_to": ORIGIN.reply_to,
+    }
+
+
+def test_a_message_counts_whole_or_not_at_all(actor: Actor[Any], run: Run) -> None:
+    """The last of its effects can't be applied: those before it are taken back with the state."""
+    EFFECTS["half"] = (
+        command("answer"),
+        model.SetTimer("ring", NOW),
+        model.Publish("account", "opened", ID, Count(1)),
+        model.Tell("bank", ID, Do("inner")),
+        model.Reply(Empty()),
+        model.Tell("flow\0manager", OTHER_SHARD, Do("x")),
+    )
+    turn = run(Do("a"), Do("half"), origin=ORIGIN)
+    assert actor.state == Account(heard=("a",))
+    assert (actor.pending, actor.timers, actor.retry_at) == ({}, {}, {})
+    assert (turn.outgoing.commands, turn.outgoing.outbox, turn.scheduled) == ({}, [], [])
+    [(_, _, error)] = turn.outgoing.replies
+    assert error
+    assert len(turn.dead) == 1
+
+
+def test_a_state_that_cannot_be_encoded_is_its_messages_fault(
+    actor: Actor[Any], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwritable(state: Account | None, message: Message, now: datetime) -> Decision[Account]:
+        if message == Do("unwritable"):
+            return Decision(Account(heard=(object(),)))  # type: ignore[arg-type]
+        return decide(state, message, now)
+
+    monkeypatch.setattr(actor, "kind", replaced(KIND, decide=unwritable))
+    turn = run(Do("a"), Do("unwritable"), Do("b"))
+    assert actor.state == Account(heard=("a", "b"))
+    [letter] = turn.dead
+    assert "TypeError" in letter.reason
+
+
+def test_an_actor_that_has_grown_too_large_refuses_what_made_it_so(
+    actor: Actor[Any], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGEST_RECORD", 200)
+    turn = run(Do("a"), Do("b" * 300), Do("c"))
+    assert actor.state == Account(heard=("a", "c"))
+    assert [letter.reason[:8] for letter in turn.dead] == ["TooLarge"]
+
+
+def test_a_message_too_large_for_the_broker_is_not_sent(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn_module, "LARGEST_BODY", 100)
+    EFFECTS["go"] = (model.Tell("flow_manager", OTHER_SHARD, Do("x" * 200)),)
+    turn = run(Do("go"))
+    assert not turn.outgoing.outbox
+    assert "TooLarge" in turn.dead[0].reason
+
+
+def test_an_answer_that_cannot_be_handled_is_heard_as_failed(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    run(Do("go"))
+    turn = run(RawAnswer("flow", b'{"value": "a newer version says so"}', error=False))
+    assert actor.state == Account(heard=("go", "flow: internal"))
+    assert not actor.pending
+    [letter] = turn.dead
+    assert "ValidationError" in letter.reason
+
+
+def test_an_answer_at_hand_that_cannot_be_handled_is_heard_as_failed(
+    actor: Actor[Any], run: Run
+) -> None:
+    EFFECTS["go"] = (model.Ask("number", "cache", Lookup(3)),)
+    EFFECTS["answered"] = (model.Tell("flow\0manager", OTHER_SHARD, Do("x")),)
+    run(Do("go"))
+    assert actor.state == Account(heard=("go", "number: internal"))
+
+
+def test_an_actor_that_cannot_even_hear_of_the_failure_waits_no_more(
+    actor: Actor[Any], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(state: Account | None, message: Message, now: datetime) -> Decision[Account]:
+        if isinstance(message, Answered | Failed):
+            raise RuntimeError("neither this nor that")
+        return decide(state, message, now)
+
+    EFFECTS["go"] = (model.Ask("flow", "flow_manager", Lookup(1), ID),)
+    run(Do("go"))
+    monkeypatch.setattr(actor, "kind", replaced(KIND, decide=broken))
+    turn = run(RawAnswer("flow", encode(Count(1)), error=False))
+    assert not actor.pending
+    assert len(turn.dead) == 1
+    assert list(turn.rows) == [ID]
+
+
+def test_nothing_is_decided_for_an_actor_that_cannot_be_read() -> None:
+    turn = Turn(WORLD, NOW, {}, {0})
+    turn.unreadable.add(ID)
+    turn.run([Work("account", ID, Do("a"), ORIGIN)])
+    assert not turn.changed
+    assert "UnreadableActor" in turn.dead[0].reason
+    [(_, _, error)] = turn.outgoing.replies
+    assert error
+
+
+def retries(turn: Turn) -> list[Retry]:
+    return [body for _, _, body in turn.scheduled if isinstance(body, Retry)]
+
+
+def test_what_is_pending_is_sent_again_by_time_ever_more_seldom(
+    actor: Actor[Any], run: Run
+) -> None:
+    EFFECTS["go"] = (command("answer"),)
+    [retry] = retries(run(Do("go")))
+    now, waits = NOW, []
+    for _ in range(8):
+        waits.append((retry.at - now).total_seconds())
+        now = retry.at
+        turn = run(retry, now=now)
+        assert [one.key for one in turn.outgoing.commands["call-1", "boot"]] == ["answer"]
+        assert not turn.changed
+        [retry] = retries(turn)
+    assert waits[:4] == [5, 10, 20, 40]
+    assert waits[-1] == COMMAND_RETRY[1].total_seconds()
+
+
+def test_a_retry_that_was_overtaken_sends_nothing(actor: Actor[Any], run: Run) -> None:
+    EFFECTS["go"] = (command("answer"), model.Ask("flow", "flow_manager", Lookup(1), ID))
+    EFFECTS["again"] = (model.Resend(),)
+    EFFECTS["done"] = (model.Settle("answer"),)
+    first = retries(run(Do("go")))
+    later = NOW + timedelta(seconds=1)
+    second = retries(run(Do("again"), now=later))
+    assert len(first) == len(second) == 2
+    turn = run(*first, now=later)
+    assert (turn.outgoing.commands, turn.outgoing.asks, turn.scheduled) == ({}, [], [])
+    run(Do("done"), RawAnswer("flow", encode(Count(5)), error=False), now=later)
+    assert not actor.retry_at
+    turn = run(*second, now=later)
+    assert (turn.outgoing.commands, turn.outgoing.asks) == ({}, [])
+
+
+def test_a_port_is_not_asked_again_by_time(run: Run) -> None:
+    EFFECTS["go"] = (model.Ask("number", "cache", Lookup(30)),)
+    assert retries(run(Do("go"))) == []
+
+
+def test_an_event_tells_the_id_of_what_it_is_about(run: Run) -> None:
+    other = make_id(2, bytes(10))
+    EFFECTS["go"] = (
+        model.Publish("account", "opened", ID, Count(1)),
+        model.Publish("stream", "opened", ID, Named(other)),
+    )
+    events = [
+        msgspec.json.decode(row.body, type=ResourceEvent) for row in run(Do("go")).outgoing.outbox
+    ]
+    assert [event.resource_id for event in events] == [ID, other]
 
 
 def test_a_failing_message_is_tried_three_times(actor: Actor[Any]) -> None:

@@ -6,7 +6,7 @@ Revises:
 
 from alembic import op
 
-from evercall.store.actor_tables import actor_tables
+from evercall.store.actor_tables import state_tables
 
 revision = "0001"
 down_revision = None
@@ -18,7 +18,7 @@ SERVICES = ("call_manager", "flow_manager")
 
 def upgrade() -> None:
     for service in SERVICES:
-        for statement in actor_tables(service).split(";\n"):
+        for statement in state_tables(service).split(";\n"):
             if statement.strip():
                 op.execute(statement)
 
