@@ -370,7 +370,10 @@ class CallsBody(Body):
     ]
     anonymous: Annotated[
         Literal["yes", "no", "auto"],
-        Field(description="Whether the caller's identity is withheld."),
+        Field(
+            description="Whether the caller's identity is withheld: `From` is anonymous then, and `Privacy: id`"
+            " asks all on the way to withhold it too. `auto`: where `source` is anonymous itself."
+        ),
     ] = "auto"
     variables: Annotated[
         dict[str, str],

@@ -51,6 +51,35 @@ async def test_the_callee_hears_the_flow(
     assert moments == sorted(moments)
 
 
+@pytest.mark.parametrize("anonymous", ["yes", "no"])
+async def test_a_withheld_caller_is_nobody_to_the_callee(
+    anonymous: str, callee: Callee, customer: Customer
+) -> None:
+    """RFC 3323 section 4.1.1.3, RFC 3325 section 9.3: nothing in the INVITE says who calls."""
+    number = await customer.number()
+    body = {
+        "source": {"type": "tel", "target": number, "target_name": "Secretive"},
+        "destinations": [{"type": "sip", "target": callee.uri.format(user="frank")}],
+        "anonymous": anonymous,
+        "actions": [action("hangup")],
+    }
+    await customer.api.post("/v1.0/calls", body)
+    sip = await callee.incoming()
+    await sip.answer()
+    await sip.expect("left")
+
+    invite = await sip.expect("invited")
+    sender = invite.header("From").partition(";")[0]
+    if anonymous == "yes":
+        assert sender == '"Anonymous" <sip:anonymous@anonymous.invalid>'
+        assert invite.header("Privacy") == "id"
+        assert number.lstrip("+") not in invite.message
+        assert "Secretive" not in invite.message
+    else:
+        assert sender.startswith(f'"Secretive" <sip:{number}@')
+        assert invite.header("Privacy") == ""
+
+
 async def test_the_callee_hangs_up(callee: Callee, customer: Customer, web: ToneServer) -> None:
     """ "hangup from either side", here by the callee in the middle of the flow."""
     placed = await customer.place_call(

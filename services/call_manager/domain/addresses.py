@@ -9,6 +9,15 @@ from evercall.service.errors import InvalidRequest
 ANONYMOUS = "sip:anonymous@anonymous.invalid"
 """RFC 3323 section 4.1.1.3."""
 
+WITHHELD_ID = '"Anonymous" <anonymous>'
+WITHHELD_VARIABLES = {
+    # Asterisk's host of the From header, over the endpoint's from_domain.
+    "SIPFROMDOMAIN": "anonymous.invalid",
+    # Asks all on the way to tell the called party no asserted identity either (RFC 3325 section 9.3).
+    "PJSIP_HEADER(add,Privacy)": "id",
+}
+"""What makes of a call one `From: "Anonymous" <sip:anonymous@anonymous.invalid>`."""
+
 _NUMBER = re.compile(r"\+?([0-9]{7,15})", re.ASCII)
 
 # A plain addr-spec (RFC 3261 section 25.1) with parameters. Left out are characters that mean something to
@@ -66,6 +75,11 @@ def caller_id(source: Address) -> str:
     user = source.target.removeprefix("sip:").partition("@")[0]
     name = _UNSAFE_NAME.sub("", source.target_name)
     return f'"{name}" <{_UNSAFE_NAME.sub("", user)}>'
+
+
+def is_withheld(anonymous: str, source: Address) -> bool:
+    """Whether the called party is not to learn who calls. `auto`: where the source is nobody anyway."""
+    return anonymous == "yes" or (anonymous == "auto" and source.target == ANONYMOUS)
 
 
 def flow_variables(

@@ -118,7 +118,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     to dial and could not be reached. `ending` is the reason for which
     we are hanging up. `digits` were typed and not consumed yet, `last_key` was the last of all: personal
     data, gone when the call ends. `media` are its streams by their id; `connecting` what
-    media_manager was asked to connect and has not begun.
+    media_manager was asked to connect and has not begun. `withheld`: the called party must not learn who calls.
     """
 
     id: UUID
@@ -133,6 +133,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     activeflow_id: UUID | None = None
     variables: dict[str, str] = {}
     metadata: dict[str, Any] = {}
+    withheld: bool = False
     tried: list[ChosenAsterisk] = []
     leg: Leg | None = None
     work: Work | None = None

@@ -2,7 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from call_manager.domain.addresses import caller_id, dialable_uri
+from call_manager.domain.addresses import (
+    WITHHELD_ID,
+    WITHHELD_VARIABLES,
+    caller_id,
+    dialable_uri,
+    is_withheld,
+)
 from call_manager.domain.call import CallState, Leg, to_resource
 from call_manager.domain.ending import finish
 from call_manager.domain.ports import FARM, ChooseAsterisk, ChosenAsterisk
@@ -41,6 +47,7 @@ def create(rules: Rules, request: CallCreate, now: datetime) -> Decision[CallSta
         source=request.source,
         destination=request.destination,
         variables=request.variables,
+        withheld=is_withheld(request.anonymous, request.source),
         status=CallStatus.DIALING,
         tm_create=now,
         tm_update=now,
@@ -71,9 +78,9 @@ def dial(turn: Turn, chosen: ChosenAsterisk) -> None:
             f"{ENDPOINT}/{dialable_uri(call.destination)}",
             app=APPLICATION,
             app_args=f"context={CONTEXT}",
-            caller_id=caller_id(call.source),
+            caller_id=WITHHELD_ID if call.withheld else caller_id(call.source),
             timeout=int(timeout.total_seconds()),
-            variables={"CALL_ID": str(call.id)},
+            variables={"CALL_ID": str(call.id), **(WITHHELD_VARIABLES if call.withheld else {})},
         )
     )
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from call_manager.domain.addresses import caller_id, dialable_uri
 from evercall.actor.model import Answered
@@ -45,6 +46,28 @@ def test_placing_a_call() -> None:
     assert command.query["endpoint"] == "PJSIP/call-out/sip:bob@192.0.2.9"
     assert command.query["callerId"] == '"Acme" <+15550100>'
     assert command.body == {"variables": {"CALL_ID": str(CALL_ID)}}
+
+
+@pytest.mark.parametrize(
+    ("anonymous", "source", "withheld"),
+    [
+        ("yes", "sip:desk@acme.example", True),
+        ("no", "sip:desk@acme.example", False),
+        ("auto", "sip:desk@acme.example", False),
+        ("auto", "sip:anonymous@anonymous.invalid", True),
+    ],
+)
+def test_a_withheld_caller_is_nobody(anonymous: str, source: str, withheld: bool) -> None:
+    stage = Stage()
+    nobody = Address(type=AddressType.SIP, target=source, target_name="Acme")
+    stage.hear(replace(create(), source=nobody, anonymous=anonymous))
+    [command] = stage.commands
+    assert command.body is not None
+    variables = command.body["variables"]
+    assert (command.query["callerId"] == '"Anonymous" <anonymous>') is withheld
+    assert (variables.get("SIPFROMDOMAIN") == "anonymous.invalid") is withheld
+    assert (variables.get("PJSIP_HEADER(add,Privacy)") == "id") is withheld
+    assert ("Acme" in str(command)) is not withheld
 
 
 def test_an_answered_call_runs_its_flow() -> None:
