@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Scope
 from api_manager.components import Components, components_of
 from api_manager.documentation.html import render_page
 from api_manager.documentation.openapi import build_document
-from api_manager.domain.buckets import Buckets, Limit
+from api_manager.domain.buckets import AtOnce, Buckets, Limit
 from api_manager.domain.validation import to_error
 from api_manager.frame import Frame
 from api_manager.gate import Gate, Limits
@@ -141,6 +141,7 @@ def limits_of(settings: Settings) -> Limits:
         addresses=Buckets(Limit(settings.address_rate, settings.address_burst)),
         auth_addresses=Buckets(Limit(settings.auth_rate, settings.auth_burst)),
         customers=Buckets(Limit(settings.customer_rate, settings.customer_burst)),
+        at_once=AtOnce(settings.customer_requests),
     )
 
 

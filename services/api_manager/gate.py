@@ -4,8 +4,10 @@ The limit per address comes first, so that guessing keys is slow. A customer's l
 look at its account, so that a frozen customer's programs cannot hammer on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from prometheus_client import Counter
 from starlette.datastructures import Headers, QueryParams
@@ -13,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_manager.audit.trail import AuditTrail
 from api_manager.authentication import Authenticator
-from api_manager.domain.buckets import Buckets
+from api_manager.domain.buckets import AtOnce, Buckets
 from api_manager.domain.credentials import Credential, find_credential
 from api_manager.request_state import RequestState, state_of
 from evercall.service.errors import Forbidden, RateLimited, Unauthorized
@@ -29,6 +31,7 @@ class Limits:
     addresses: Buckets
     auth_addresses: Buckets
     customers: Buckets
+    at_once: AtOnce
 
 
 def take(buckets: Buckets, key: object, limited_by: str, now: float) -> None:
@@ -77,7 +80,11 @@ class Gate:
             except (Unauthorized, Forbidden) as error:
                 self._audit.refused(state, error)
                 raise
-        await self._app(scope, receive, send)
+        if state.principal is None:
+            await self._app(scope, receive, send)
+            return
+        with self._in_turn(state.principal.customer_id):
+            await self._app(scope, receive, send)
 
     async def _let_in(self, scope: Scope, state: RequestState) -> None:
         principal = await self._authenticator.principal(_credential(scope))
@@ -85,6 +92,23 @@ class Gate:
         take(self._limits.customers, principal.customer_id, "customer", self._clock())
         if principal.frozen:
             raise Forbidden("account_frozen", "The customer's account is frozen")
+
+    @contextmanager
+    def _in_turn(self, customer_id: UUID) -> Iterator[None]:
+        """One of the requests of a customer that are worked on at once: slow ones must not pile up until
+        nobody else's are."""
+        at_once = self._limits.at_once
+        if not at_once.enter(customer_id):
+            LIMITED.labels("customer_at_once").inc()
+            raise RateLimited(
+                "rate_limit_exceeded",
+                "Too many requests at once",
+                details={"limited_by": "customer_at_once", "retry_after": 1},
+            )
+        try:
+            yield
+        finally:
+            at_once.leave(customer_id)
 
 
 def _credential(scope: Scope) -> Credential | None:

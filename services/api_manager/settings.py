@@ -39,6 +39,9 @@ class Settings(ServiceSettings):
     auth_burst: float = Field(default=20.0, ge=1.0)
     customer_rate: float = Field(default=500.0, gt=0.0, description="Requests/s of a customer")
     customer_burst: float = Field(default=1000.0, ge=1.0)
+    customer_requests: int = Field(
+        default=64, ge=1, description="Requests of a customer that are worked on at once"
+    )
     quotas: dict[str, int] = Field(
         default={},
         description="What each customer may have unless the administrator gives it other quotas, as JSON;"

@@ -5,7 +5,7 @@ seen for long has a full bucket, so the bucket that was used longest ago can be 
 memory is bounded without a sweeper.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -46,3 +46,27 @@ class Buckets:
         if len(self._levels) > self._capacity:
             self._levels.popitem(last=False)
         return 0.0 if allowed else (1.0 - level) / self._limit.rate
+
+
+class AtOnce:
+    """How many of a key's requests are under way; only those are remembered."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def enter(self, key: Hashable) -> bool:
+        """Whether one more may begin; it does then."""
+        if self._under_way[key] >= self._most:
+            return False
+        self._under_way[key] += 1
+        return True
+
+    def leave(self, key: Hashable) -> None:
+        """One is over."""
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]

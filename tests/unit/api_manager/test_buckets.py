@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_manager.domain.buckets import Buckets, Limit
+from api_manager.domain.buckets import AtOnce, Buckets, Limit
 
 
 def test_a_burst_goes_through_and_then_the_rate() -> None:
@@ -59,3 +59,14 @@ def test_who_waits_as_long_as_told_gets_in(rate: float, burst: float) -> None:
     while not (wait := buckets.take("a", now)):
         pass
     assert buckets.take("a", now + wait + 1e-6) == 0.0
+
+
+def test_only_so_many_are_under_way_and_only_those_are_remembered() -> None:
+    at_once = AtOnce(2)
+    assert [at_once.enter("a") for _ in range(3)] == [True, True, False]
+    assert at_once.enter("b")
+    at_once.leave("a")
+    assert at_once.enter("a")
+    for key in "aab":
+        at_once.leave(key)
+    assert len(at_once) == 0

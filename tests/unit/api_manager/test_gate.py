@@ -1,5 +1,6 @@
 """Who gets in, in which order they are asked, and how a key is looked up."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,29 @@ async def test_a_customer_has_a_limit_of_its_own() -> None:
         assert error["details"][0]["limited_by"] == "customer"
         assert answers[2].headers["retry-after"] == "1"
         assert (await admin.get("/v1.0/calls")).status_code == 200
+
+
+async def test_a_customer_has_so_many_requests_under_way_and_others_go_on() -> None:
+    world = World(customer_requests=2)
+    go = asyncio.Event()
+    answer = world.bus.ask
+
+    async def wait(service: str, request: Any, **options: Any) -> Any:
+        await go.wait()
+        return await answer(service, request, **options)
+
+    world.bus.answers[CallList] = EMPTY
+    async with world.client() as client, world.client(ADMIN_KEY) as admin:
+        world.bus.ask = wait  # type: ignore[method-assign]
+        slow = [asyncio.create_task(client.get("/v1.0/calls")) for _ in range(2)]
+        while (refused := await client.get("/v1.0/accesskeys")).status_code != 429:
+            await asyncio.sleep(0)
+        assert refused.json()["error"]["details"][0]["limited_by"] == "customer_at_once"
+        assert refused.headers["retry-after"] == "1"
+        assert (await admin.get("/v1.0/customers")).status_code == 200
+        go.set()
+        assert [each.status_code for each in await asyncio.gather(*slow)] == [200, 200]
+        assert (await client.get("/v1.0/calls")).status_code == 200
 
 
 async def test_an_address_has_a_limit_before_its_credentials_are_looked_at() -> None:
