@@ -17,6 +17,7 @@ from evercall.contracts.call import (
     CallsAdmit,
     CustomersCallsEnd,
     CustomerUseFind,
+    MediaStreamAdmit,
 )
 from evercall.service.errors import NotFound
 
@@ -40,6 +41,7 @@ class CallReader:
             CallGet: self.get,
             CallList: self.list,
             CallsAdmit: self.admit,
+            MediaStreamAdmit: self.admit_stream,
             CustomerUseFind: self._customers.use,
             CustomersCallsEnd: self._customers.end,
         }
@@ -47,6 +49,13 @@ class CallReader:
     async def admit(self, request: CallsAdmit) -> Empty:
         """Admits outgoing calls before they exist."""
         await self._admission.admit_outgoing(request.customer_id, request.call_ids)
+        return Empty()
+
+    async def admit_stream(self, request: MediaStreamAdmit) -> Empty:
+        """Admits a media stream before its leg exists."""
+        find = CustomerUseFind(customer_id=request.customer_id)
+        use = await self._customers.use(find)
+        await self._admission.admit_stream(request.customer_id, use.media_streams)
         return Empty()
 
     async def get(self, request: CallGet) -> Call:

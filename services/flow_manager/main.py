@@ -4,6 +4,7 @@ from evercall.actor.query import ActorQuery
 from evercall.actor.runtime import ActorRuntime
 from evercall.actor.store import ActorStore
 from evercall.service.process import Process, run_process
+from evercall.service.tenancies import Tenancies
 from flow_manager.domain.activeflow import ACTIVEFLOW, CALL_SERVICE, FLOWS_PORT
 from flow_manager.gateways.flows import FlowCache
 from flow_manager.metrics import counted
@@ -21,7 +22,9 @@ async def compose(process: Process[Settings]) -> None:
     database = await process.database()
     store = FlowStore(database)
     cache = FlowCache(store.get)
-    flows = FlowHandlers(store, cache.forget, bus.publish_event)
+    tenancies = Tenancies(bus)
+    await tenancies.start()
+    flows = FlowHandlers(store, tenancies, cache.forget, bus.publish_event)
     activeflows = ActiveflowHandlers(ActorQuery(database, SERVICE, ACTIVEFLOW))
     await bus.subscribe_events(FLOW_CHANGES, on_flow_changed(cache.forget))
 

@@ -20,8 +20,10 @@ from evercall.contracts.flow import (
     FlowList,
     FlowUpdate,
 )
+from evercall.contracts.tenant import Tenancy
 from evercall.service.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from evercall.service.logging import get_logger
+from evercall.service.quotas import quota_exceeded
 from flow_manager.domain.state import ActiveflowState, to_resource
 from flow_manager.domain.validation import validate
 from flow_manager.gateways.flows import flow_not_found
@@ -48,15 +50,27 @@ class Flows(Protocol):
     async def delete(self, request: FlowDelete) -> Flow | None: ...
     async def get(self, request: FlowGet) -> Flow | None: ...
     async def list(self, request: FlowList) -> Page[Flow]: ...
+    async def others(self, customer_id: UUID, than: UUID) -> int: ...
+
+
+class Knows(Protocol):
+    """What is needed of `Tenancies`."""
+
+    async def of(self, customer_id: UUID) -> Tenancy: ...
 
 
 class FlowHandlers:
     """One method per request about flows. `forget` drops a changed flow from this replica's cache."""
 
     def __init__(
-        self, flows: Flows, forget: Callable[[UUID], None], publish_event: PublishEvent
+        self,
+        flows: Flows,
+        tenancies: Knows,
+        forget: Callable[[UUID], None],
+        publish_event: PublishEvent,
     ) -> None:
         self._flows = flows
+        self._tenancies = tenancies
         self._forget = forget
         self._publish_event = publish_event
 
@@ -73,6 +87,8 @@ class FlowHandlers:
 
     async def create(self, request: FlowCreate) -> Flow:
         """Adds a flow. Said twice with one id, it adds one and answers with it."""
+        if not request.hidden:
+            await self._require_room(request)
         created, is_new = await self._flows.create(request, _actions(request))
         if created is None:
             raise Conflict("flow_already_exists", "This id is taken", details={"field": "id"})
@@ -93,6 +109,13 @@ class FlowHandlers:
 
     async def get(self, request: FlowGet) -> Flow:
         return _found(await self._flows.get(request))
+
+    async def _require_room(self, request: FlowCreate) -> None:
+        """Those who ask at the same moment may all be let in: the quota is against flows without end, and a few
+        more do no harm."""
+        most = (await self._tenancies.of(request.customer_id)).quotas.flows
+        if await self._flows.others(request.customer_id, request.id) >= most:
+            raise quota_exceeded("flows", most)
 
     async def _changed(self, event: str, flow: Flow) -> None:
         self._forget(flow.id)

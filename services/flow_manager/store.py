@@ -89,6 +89,21 @@ class FlowStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _flow(row)
 
+    async def others(self, customer_id: UUID, than: UUID) -> int:
+        """How many flows the customer has beside this one."""
+        query = (
+            sa.select(sa.func.count())
+            .select_from(flow)
+            .where(
+                flow.c.customer_id == customer_id,
+                flow.c.tm_delete.is_(None),
+                ~flow.c.hidden,
+                flow.c.id != than,
+            )
+        )
+        async with transaction(self._database) as connection:
+            return int((await connection.execute(query)).scalar_one())
+
     async def list(self, request: FlowList) -> Page[Flow]:
         """A page of the customer's live flows, newest first; shorter than asked for where they are
         long."""

@@ -97,7 +97,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallCreate(Request[Call], frozen=True, kw_only=True):
-    """Places an outgoing call. To the shard of `id`. Saying it twice creates one call."""
+    """Places an outgoing call. To the shard of `id`. Saying it twice creates one call.
+
+    `anonymous`: `yes`, `no`, or `auto`: withheld where the source is anonymous itself.
+    """
 
     id: UUID
     customer_id: UUID
@@ -161,6 +164,17 @@ class CallsAdmit(Request[Empty], frozen=True, kw_only=True):
 
     customer_id: UUID
     call_ids: list[UUID]
+
+
+class MediaStreamAdmit(Request[Empty], frozen=True, kw_only=True):
+    """May the customer open one more media stream now? To the service queue.
+
+    Streams are counted when they are stored, so those that are asked for at the same moment may all be let in.
+
+    Errors: `quota_exceeded`, `account_frozen`.
+    """
+
+    customer_id: UUID
 
 
 class CustomersCallsEnd(Request[Empty], frozen=True, kw_only=True):

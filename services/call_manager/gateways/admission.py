@@ -28,7 +28,7 @@ TRIES = 12
 
 REFUSED = Counter(
     "evercall_call_manager_quota_refused_total",
-    "Calls refused because of their customer's quotas, or because it is frozen",
+    "Calls and media streams refused because of their customer's quotas, or because it is frozen",
     ["direction", "quota"],
 )
 
@@ -133,6 +133,17 @@ class Admission:
                 await asyncio.sleep(AGAIN)
         if verdict.refused:
             raise self._refusal("incoming", verdict.refused, quotas, verdict.wait)
+
+    async def admit_stream(self, customer_id: UUID, used: int) -> None:
+        """One more media stream beside those that are up.
+
+        Raises:
+            RateLimited: `quota_exceeded`.
+            Forbidden: `account_frozen`.
+        """
+        quotas = await self._quotas(customer_id, "stream")
+        if used >= quotas.media_streams:
+            raise self._refusal("stream", "media_streams", quotas, 1.0)
 
     async def _quotas(self, customer_id: UUID, direction: str) -> Quotas:
         tenancy = await self._tenancies.of(customer_id)

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from evercall.bus import topology
 from evercall.bus.bus import Bus
+from evercall.contracts.call import MediaStreamAdmit
 from evercall.contracts.media import (
     ExternalMediaLeg,
     ExternalMediaOwnerGone,
@@ -42,8 +43,10 @@ class Calls:
         """Has the leg made; with `resume` moved here. Saying it again tells whether it is still there.
 
         Raises:
-            PlatformError: as `ExternalMediaStart` tells.
+            PlatformError: as `MediaStreamAdmit` and `ExternalMediaStart` tell.
         """
+        if not resume:
+            await self._bus.ask(SERVICE, MediaStreamAdmit(customer_id=options.customer_id))
         request = ExternalMediaStart(
             id=options.id,
             call_id=options.call_id,

@@ -96,3 +96,11 @@ async def test_a_call_that_came_in_waits_for_the_database(monkeypatch: pytest.Mo
     world.verdicts = [away]
     with pytest.raises(Unavailable):
         await world.admission.admit_outgoing(CUSTOMER, [CALL])
+
+
+async def test_media_streams() -> None:
+    world = World(media_streams=2)
+    await world.admission.admit_stream(CUSTOMER, 1)
+    with pytest.raises(RateLimited) as full:
+        await world.admission.admit_stream(CUSTOMER, 2)
+    assert (full.value.details["quota"], full.value.details["limit"]) == ("media_streams", 2)

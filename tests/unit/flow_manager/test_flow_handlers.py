@@ -27,7 +27,9 @@ from evercall.contracts.flow import (
     FlowUpdate,
     RunReport,
 )
-from evercall.service.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from evercall.contracts.tenant import Quotas, Tenancy
+from evercall.service.errors import Conflict, InvalidRequest, NotFound, RateLimited, Unavailable
+from evercall.service.identity import new_id
 from flow_manager import metrics
 from flow_manager.domain.activeflow import ACTIVEFLOW
 from flow_manager.domain.state import ActiveflowState, new_state, to_resource
@@ -50,6 +52,7 @@ class MemoryFlows:
 
     def __init__(self) -> None:
         self.rows: dict[UUID, Flow] = {}
+        self.quotas = Quotas()
 
     async def create(
         self, request: FlowCreate, actions: Sequence[Action]
@@ -78,6 +81,13 @@ class MemoryFlows:
     async def get(self, request: FlowGet) -> Flow | None:
         return self._change(request)
 
+    async def others(self, customer_id: UUID, than: UUID) -> int:
+        rows = (row for row in self.rows.values() if row.id != than)
+        return sum(row.customer_id == customer_id for row in rows)
+
+    async def of(self, customer_id: UUID) -> Tenancy:
+        return Tenancy(customer_id=customer_id, quotas=self.quotas)
+
     async def list(self, request: FlowList) -> Page[Flow]:
         return Page(result=list(self.rows.values())[: request.page_size])
 
@@ -96,7 +106,8 @@ class Service:
         self.events: list[str] = []
         self.forgotten: list[UUID] = []
         self.broker_away = False
-        self.flows = FlowHandlers(MemoryFlows(), self.forgotten.append, self.publish)
+        self.rows = MemoryFlows()
+        self.flows = FlowHandlers(self.rows, self.rows, self.forgotten.append, self.publish)
 
     async def publish(
         self, resource: str, event: str, customer_id: UUID, body: msgspec.Struct
@@ -138,6 +149,20 @@ async def test_a_flow_is_created_once() -> None:
     first = await service.ask(create(act("answer")))
     assert await service.ask(create(act("hangup"))) == first
     assert service.events == ["flow.created"]
+
+
+async def test_a_customer_has_so_many_flows_and_not_more() -> None:
+    service = Service()
+    service.rows.quotas = Quotas(flows=1)
+    first = create()
+    await service.ask(first)
+    await service.ask(first)  # said again, it is the same
+    another = msgspec.structs.replace(first, id=new_id())
+    with pytest.raises(RateLimited, match="quota_exceeded"):
+        await service.ask(another)
+    await service.ask(msgspec.structs.replace(another, hidden=True))
+    service.rows.quotas = Quotas(flows=2)
+    await service.ask(another)
 
 
 async def test_an_id_that_somebody_else_has_is_taken() -> None:
@@ -231,7 +256,7 @@ def test_every_request_of_the_contract_has_its_place() -> None:
         for kind in vars(contract).values()
         if isinstance(kind, type) and issubclass(kind, Message) and kind not in (Message, Request)
     }
-    served = FlowHandlers(MemoryFlows(), lambda _: None, Service().publish).handlers
+    served = FlowHandlers(MemoryFlows(), MemoryFlows(), lambda _: None, Service().publish).handlers
     read = ActiveflowHandlers(MemoryActiveflows()).handlers
     assert {*served, *read, *ACCEPTS} == requests
 
