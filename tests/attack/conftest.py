@@ -16,6 +16,7 @@ import pytest
 from deploy.lab.lab import Lab
 from tests.e2e.conftest import (
     admin,
+    callee,
     caller,
     customer,
     leaving,
@@ -33,6 +34,7 @@ from tests.support.web import ToneServer
 
 __all__ = [
     "admin",
+    "callee",
     "caller",
     "customer",
     "leaving",
