@@ -96,6 +96,22 @@ async def test_only_the_administrator_acts_for_others(
         await check(api, f"accesskey={stranger.key}&customer_id={tenant.id}")
 
 
+async def test_audio_needs_its_scope_and_a_token_for_one_call_opens_that_one(
+    api: Api, tenant: Tenant
+) -> None:
+    reader = await tenant.post("/v1.0/accesskeys", {"scopes": ["read", "calls"]})
+    with pytest.raises(Forbidden, match="scope_missing"):
+        await check(api, f"accesskey={reader['token']}")
+    call_id = new_id()
+    wish = {"accesskey": tenant.key, "call_id": str(call_id)}
+    made = await tenant.post("/auth/token", wish)
+    assert made["scopes"] == ["media"]
+    query = f"token={made['token']}"
+    assert (await check(api, query, call_id=call_id)).customer_id == tenant.id
+    with pytest.raises(Forbidden, match="permission_denied"):
+        await check(api, query, call_id=new_id())
+
+
 async def test_what_was_asked_is_in_no_log(api: Api, tenant: Tenant, ready_lab: Lab) -> None:
     wrong = f"ec_{new_id().hex}"
     await check(api, f"accesskey={tenant.key}")
