@@ -9,16 +9,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from api_manager.domain import destinations, sources
+from api_manager.domain.buckets import AtOnce
 from api_manager.domain.destinations import Rules
 from api_manager.ports import Asks
 from api_manager.resources import Customer
 from evercall.contracts.base import Address, AddressType
 from evercall.contracts.call import CallsAdmit
 from evercall.contracts.route import NumberFind
-from evercall.service.errors import Forbidden, InvalidRequest, NotFound
+from evercall.service.errors import Forbidden, InvalidRequest, NotFound, RateLimited
 from evercall.service.quotas import quota_exceeded
 
 RESOLVE_SECONDS = 1.0
+
+LOOKUPS_AT_ONCE = 2
+"""Names of one customer that are looked up at once: the system's resolver blocks a thread for each, for as long
+as a name server of the customer's own choice likes."""
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -28,10 +33,9 @@ async def resolve(host: str) -> Sequence[str]:
     answer in time, is not judged here: SIP finds hosts by NAPTR and SRV too (RFC 3263), and the edge judges
     what it finds."""
     try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError, TimeoutError):
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
         return ()
     return [str(address[0]) for *_, address in found]
 
@@ -50,6 +54,8 @@ class Calling:
         self._rules = rules
         self._source_domains = source_domains
         self._resolve = resolve
+        self._lookups = AtOnce(LOOKUPS_AT_ONCE)
+        self._under_way: set[asyncio.Future[Sequence[str]]] = set()
 
     async def require(
         self, customer: Customer, source: Address, targets: Sequence[Address]
@@ -100,7 +106,7 @@ class Calling:
     async def _require_destinations(self, customer: Customer, targets: Sequence[Address]) -> None:
         own = customer.policy.destinations
         rules = self._rules + Rules(tuple(own.allow), tuple(own.deny))
-        faults = await asyncio.gather(*(self._fault(target, rules) for target in targets))
+        faults = [await self._fault(customer.id, target, rules) for target in targets]
         found = [
             {"path": f"destinations[{index}].target", "message": fault}
             for index, fault in enumerate(faults)
@@ -113,13 +119,37 @@ class Calling:
                 details={"faults": found},
             )
 
-    async def _fault(self, target: Address, rules: Rules) -> str:
+    async def _fault(self, customer_id: UUID, target: Address, rules: Rules) -> str:
         if target.type is AddressType.TEL:
             return destinations.fault_of_number(target.target, rules)
         fault = destinations.fault_of_uri(target.target, rules)
         name = destinations.host_name(target.target)
         if fault or not name or destinations.names_host(name, rules):
             return fault
-        addresses = await self._resolve(name)
+        addresses = await self._look_up(customer_id, name)
         judged = (destinations.fault_of_address(address, rules) for address in addresses)
         return next(filter(None, judged), "")
+
+    async def _look_up(self, customer_id: UUID, name: str) -> Sequence[str]:
+        """The addresses of a name, as far as they are known in time. A look-up that takes longer goes on, and
+        counts until it ends: its thread cannot be taken back.
+
+        Raises:
+            RateLimited: names of this customer are being looked up already.
+        """
+        if not self._lookups.enter(customer_id):
+            raise RateLimited(
+                "rate_limit_exceeded",
+                "Too many host names of yours are being looked up",
+                details={"limited_by": "host_names", "retry_after": 1},
+            )
+
+        def ended(lookup: asyncio.Future[Sequence[str]]) -> None:
+            self._under_way.discard(lookup)
+            self._lookups.leave(customer_id)
+
+        lookup = asyncio.ensure_future(self._resolve(name))
+        self._under_way.add(lookup)
+        lookup.add_done_callback(ended)
+        await asyncio.wait({lookup}, timeout=RESOLVE_SECONDS)
+        return lookup.result() if lookup.done() else ()

@@ -1,10 +1,12 @@
 """What stands between a customer and the calls that it asks for."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
+from api_manager import calling
 from evercall.contracts.call import CallCreate, CallsAdmit
 from evercall.contracts.flow import FlowCreate
 from evercall.contracts.route import Number, NumberFind
@@ -85,6 +87,37 @@ async def test_every_destination_that_must_not_be_called_is_named(
     assert fields == ["destinations[1].target", "destinations[2].target"]
     assert world.bus.requests(CallCreate) == []
     assert world.bus.requests(FlowCreate) == []
+
+
+async def test_slow_names_of_a_customer_do_not_take_all_threads(
+    world: World, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, waiting = asyncio.Event(), 0
+
+    async def slow(_: str) -> list[str]:
+        nonlocal waiting
+        waiting += 1
+        await go.wait()
+        return []
+
+    world.components.calling._resolve = slow
+    named = body("sip:a@evercall.test", *[f"x@{name}.example.com" for name in "abc"])
+    asked = [asyncio.create_task(client.post("/v1.0/calls", json=named)) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while waiting < 2:
+            await asyncio.sleep(0)
+    refused = await client.post("/v1.0/calls", json=named)
+    assert error_of(refused) == (429, "RATE_LIMIT_EXCEEDED")
+    assert (await client.post("/v1.0/calls", json=body())).status_code == 200
+    go.set()
+    assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200, 200]
+    # One that is given up counts until it ends: its thread is still taken.
+    go.clear()
+    monkeypatch.setattr(calling, "RESOLVE_SECONDS", 0.001)
+    one = body("sip:a@evercall.test", "x@a.example.com")
+    statuses = [(await client.post("/v1.0/calls", json=one)).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    go.set()
 
 
 async def test_a_customers_own_rules(
