@@ -171,6 +171,8 @@ def _asterisk(process: Process, farm: Farm, credentials: Credentials) -> Variabl
         "KAMAILIO_LB_PORT": ports.SIP_PORT,
         "KAMAILIO_NETWORKS": list(network.kamailios),
         "FROM_DOMAIN": network.external_sip,
+        # EVERCALL_LONGEST_CALL of call_manager, which the lab leaves at its default, and five minutes.
+        "CHANNEL_SECONDS": 3600 + 300,
         "ARI_APPLICATION": plan.ARI_APPLICATION,
         "ARI_ADDRESS": process.address,
         "ARI_PORT": ports.ARI_PORT,

@@ -7,8 +7,9 @@ in a socket that nobody empties, and hands everything to the next proxy. Asteris
                      `quit`: everything is settled, there is nothing to keep
     keeper → proxy   `here`, with the descriptors that it keeps, or none; `busy`: there is a proxy
 
-When no proxy comes for `PATIENCE` seconds, the keeper closes the connection the orderly way: Asterisk
-then keeps its events itself until it is connected again. After as long again it gives up.
+When no proxy comes for `PATIENCE` seconds, or its memory is nearly full, the keeper closes the connection the
+orderly way: Asterisk then keeps its events itself until it is connected again. What was read and is not settled
+it keeps for as long as it takes: it ends only when there is nothing to keep.
 
 It listens on an abstract Unix socket (unix(7)), so no file stays behind, and talks to its own user
 only. Standard library only, to be small; no logs, for the pipe it would write to may be gone.
@@ -57,7 +58,7 @@ class Keeper:
         self._stream: Stream | None = None
         self._connection: socket.socket | None = None
         self._closing = False
-        self._deadline = time.monotonic() + PATIENCE
+        self._deadline: float | None = time.monotonic() + PATIENCE
 
     def run(self) -> None:
         """Keeps until there is nothing to keep."""
@@ -76,7 +77,7 @@ class Keeper:
             return False
         if self._connection is not None and self._connection in ready:
             self._read()
-        return self._proxy is not None or self._is_patient()
+        return self._proxy is not None or self._goes_on()
 
     def _wait(self) -> Sequence[socket.socket]:
         waited = [self._listener]
@@ -84,8 +85,9 @@ class Keeper:
             waited.append(self._proxy)
         elif self._connection is not None and not (self._stream is None or self._stream.is_full):
             waited.append(self._connection)
-        alone = self._proxy is None
-        timeout = max(0.0, self._deadline - time.monotonic()) if alone else None
+        timeout = None
+        if self._proxy is None and self._deadline is not None:
+            timeout = max(0.0, self._deadline - time.monotonic())
         return select.select(waited, [], [], timeout)[0]
 
     def _welcome(self) -> None:
@@ -141,6 +143,8 @@ class Keeper:
     def _stand_in(self) -> None:
         self._deadline = time.monotonic() + PATIENCE
         self._closing = False
+        if self._connection is None and self._stream is not None:
+            self._deadline = None
         if self._stream is not None and self._connection is not None:
             self._stream.reconcile(self._connection)
 
@@ -154,24 +158,30 @@ class Keeper:
         except OSError:
             size = 0
         if size == 0:
-            self._connection.close()
-            self._connection = None
+            self._disconnect()
 
-    def _is_patient(self) -> bool:
-        """Whether to wait on for a proxy; takes the next step where patience ends."""
-        if self._connection is None and (self._stream is None or self._stream.is_settled):
+    def _goes_on(self) -> bool:
+        """Takes the next step where patience ends; False when there is nothing to keep."""
+        is_due = self._deadline is not None and time.monotonic() >= self._deadline
+        if self._stream is None:
             # A keeper that was just started waits for its first word.
-            return self._stream is None and time.monotonic() < self._deadline
-        if time.monotonic() < self._deadline:
-            return True
-        if self._closing or self._connection is None:
-            return False
-        self._closing = True
-        self._deadline = time.monotonic() + PATIENCE
-        self._close_gently(self._connection)
-        return True
+            return not is_due
+        if self._connection is not None:
+            if self._closing and is_due:
+                self._disconnect()
+            elif not self._closing and (is_due or self._stream.is_filling):
+                self._close_gently(self._connection)
+        return self._connection is not None or not self._stream.is_settled
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._deadline = None
 
     def _close_gently(self, connection: socket.socket) -> None:
+        self._closing = True
+        self._deadline = time.monotonic() + PATIENCE
         with suppress(OSError):
             if self._stream is not None and self._stream.writing:
                 connection.shutdown(socket.SHUT_WR)

@@ -41,6 +41,7 @@ async def compose(process: Process[Settings]) -> None:
     door_task = process.tasks.start("door", door.run())
     process.tasks.start("questions", proxy.ask())
     process.tasks.start("pings", proxy.ping())
+    process.tasks.start("snapshots", proxy.take_snapshots())
     process.tasks.start("pulse", pulse.run())
     await bus.consume(
         asterisk_key(settings.asterisk_id),

@@ -1,6 +1,7 @@
 """The proxy itself: what Asterisk says is read here, and sorted into what the bus must hear."""
 
 import asyncio
+import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -45,6 +46,13 @@ is said at once, and the questions are repeated until they are answered."""
 # Questions of our own; the equals sign tells their answers from those to commands.
 _FILTER, _INFO, _CHANNELS, _PING = "=filter", "=info", "=channels", "=ping"
 _QUESTIONS = frozenset((_FILTER, _INFO, _CHANNELS, _PING))
+
+SNAPSHOT_INTERVAL = 30.0, 60.0
+"""Seconds, at random, so that the proxies of a farm do not ask together. A snapshot of 1,000 channels is 0.7 MB of
+answer and 28 ms of work."""
+
+SNAPSHOT_BACKLOG = 1024 * 1024
+"""Bytes that wait for the broker, above which a snapshot would only make them more."""
 
 PING_INTERVAL = 1.0
 PING_PATIENCE = 3.0
@@ -150,8 +158,17 @@ class Proxy:
         """Asks Asterisk all the time whether it is there, until it is cancelled."""
         while True:
             await asyncio.sleep(PING_INTERVAL)
-            if self.usable:
+            # What Asterisk does not even read it need not be asked again.
+            if self.usable and self.asterisk.is_flushed:
                 self.asterisk.send(protocol.encode_request(_PING, "GET", "asterisk/ping"))
+
+    async def take_snapshots(self) -> None:
+        """Asks Asterisk now and then for all its channels, until it is cancelled. Whatever was missed, by
+        whomever, is made good by the next of them."""
+        while True:
+            await asyncio.sleep(random.uniform(*SNAPSHOT_INTERVAL))  # noqa: S311 - no secret
+            if self.answers and self._stream.used < SNAPSHOT_BACKLOG:
+                self.asterisk.send(protocol.encode_request(_CHANNELS, "GET", "channels"))
 
     def closing(self) -> None:
         """No commands can be given any more."""

@@ -3,7 +3,7 @@
 `finish` is the only way into `hangup`. It releases everything that the call may have opened.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from call_manager.domain import media
 from call_manager.domain.call import Work
@@ -15,17 +15,13 @@ from evercall.ari import commands
 from evercall.contracts.call import CallStatus, Direction, HangupBy, HangupReason
 from evercall.contracts.flow import ActiveflowReferenceEnded
 
-LONGEST_HANGUP = timedelta(seconds=30)
-"""A channel that is not gone by then belongs to an Asterisk that is away. The call is over all the
-same; should the channel come to light again, it is hung up then (`resync`)."""
-
-_ENDING = frozenset({CallStatus.TERMINATING, CallStatus.CANCELING})
+ENDING = frozenset({CallStatus.TERMINATING, CallStatus.CANCELING})
 
 
 def hang_up(turn: Turn, reason: HangupReason) -> None:
     """Starts to end a live call from our side. Harmless when that has begun already."""
     call = turn.call
-    if call.status in _ENDING:
+    if call.status in ENDING:
         return
     if call.leg is None:
         # Nothing was dialed yet: the answer of the port `farm` is still out.
@@ -40,7 +36,8 @@ def hang_up(turn: Turn, reason: HangupReason) -> None:
     turn.settle(*_open_keys(turn))
     turn.cancel_timers(Timer.DIAL, Timer.DURATION, Timer.ACTION, Timer.ASK)
     repeat_hangup(turn)
-    turn.set_timer(Timer.GONE, LONGEST_HANGUP)
+    # Nothing has to be heard for that: by then Asterisk has ended the channel by itself.
+    turn.set_timer(Timer.GONE, turn.rules.floor)
 
 
 def repeat_hangup(turn: Turn) -> None:

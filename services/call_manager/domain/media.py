@@ -17,7 +17,7 @@ import msgspec
 from call_manager.domain.media_stream import Stream
 from call_manager.domain.messages import ChannelsSeen, MediaLegGone, MediaLegUp
 from call_manager.domain.stray import hang_up_stray
-from call_manager.domain.turn import APPLICATION, Turn
+from call_manager.domain.turn import APPLICATION, Turn, floor_of
 from evercall.actor.model import (
     Ask,
     CancelTimer,
@@ -187,6 +187,7 @@ def _connect(turn: Turn, stream: Stream) -> None:
             _external_id(turn, stream),
             stream.host,
             app=APPLICATION,
+            variables=floor_of(turn.rules),
         )
     )
     turn.add(SetTimer(_timer(stream.id), turn.now + LONGEST_START))

@@ -14,7 +14,7 @@ from call_manager.domain.ending import finish
 from call_manager.domain.ports import FARM, ChooseAsterisk, ChosenAsterisk
 from call_manager.domain.stray import hang_up_stray
 from call_manager.domain.transitions import Trigger
-from call_manager.domain.turn import APPLICATION, Rules, Timer, Turn
+from call_manager.domain.turn import APPLICATION, Rules, Timer, Turn, floor_of
 from evercall.actor.model import Ask, Decision, Reply, ReplyError
 from evercall.ari import commands
 from evercall.contracts.call import CallCreate, CallStatus, Direction
@@ -80,7 +80,11 @@ def dial(turn: Turn, chosen: ChosenAsterisk) -> None:
             app_args=f"context={CONTEXT}",
             caller_id=WITHHELD_ID if call.withheld else caller_id(call.source),
             timeout=int(timeout.total_seconds()),
-            variables={"CALL_ID": str(call.id), **(WITHHELD_VARIABLES if call.withheld else {})},
+            variables={
+                "CALL_ID": str(call.id),
+                **floor_of(turn.rules),
+                **(WITHHELD_VARIABLES if call.withheld else {}),
+            },
         )
     )
 

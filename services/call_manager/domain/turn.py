@@ -27,6 +27,9 @@ from evercall.contracts.call import CallStatus
 APPLICATION = "evercall"
 """The Stasis application, as in Asterisk's configuration."""
 
+FLOOR_SLACK = timedelta(minutes=5)
+"""Asterisk waits so much longer than we do before it ends a channel by itself."""
+
 
 class Timer(StrEnum):
     """The timers that a call may have."""
@@ -46,6 +49,16 @@ class Rules:
     longest_duration: timedelta = timedelta(hours=1)
     media_streams: int = 5
     """How many streams a call may have at once."""
+
+    @property
+    def floor(self) -> timedelta:
+        """Asterisk ends a channel that is as old by itself, whatever becomes of us (0023)."""
+        return self.dial_timeout + self.longest_duration + FLOOR_SLACK
+
+
+def floor_of(rules: Rules) -> dict[str, str]:
+    """The variable that makes Asterisk end a channel. The dialplan sets it for incoming calls."""
+    return {"TIMEOUT(absolute)": str(int(rules.floor.total_seconds()))}
 
 
 class Turn:

@@ -108,7 +108,7 @@ def test_a_second_proxy_is_sent_away(kept: Kept) -> None:
     control.close()
 
 
-def test_when_no_proxy_comes_it_closes_and_ends(kept: Kept) -> None:
+def test_when_no_proxy_comes_it_closes_and_keeps_what_is_not_settled(kept: Kept) -> None:
     control, _, _ = kept.call()
     kept.give(control)
     control.close()
@@ -116,8 +116,44 @@ def test_when_no_proxy_comes_it_closes_and_ends(kept: Kept) -> None:
     kept.asterisk.sendall(b"last words")
     kept.asterisk.close()
     kept.read_until(b"last words")
-    # It waits once more for somebody to take them.
+    before = time.process_time()
+    kept.thread.join(4 * PATIENCE)
+    assert kept.thread.is_alive(), "it threw events away"
+    assert time.process_time() - before < PATIENCE, "it does not sleep"
+    control, word, descriptors = kept.call()
+    assert (word, len(descriptors)) == (HERE, 1)
+    found = Stream(descriptors[0])
+    assert found.read(0, 100) == b"last words"
+    found.settle(found.received)
+    control.close()
     assert kept.ended()
+
+
+def test_an_asterisk_that_does_not_close_is_left(kept: Kept) -> None:
+    """Its machine is gone: nothing will come of that connection."""
+    control, _, _ = kept.call()
+    kept.give(control)
+    control.close()
+    assert kept.asterisk.recv(100) == encode_close()
+    assert kept.ended()
+
+
+def test_nearly_full_it_lets_asterisk_keep_its_events(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "PATIENCE", 60.0)
+    monkeypatch.setattr(Stream, "is_filling", property(lambda stream: stream.used > 100))
+    control, _, _ = kept.call()
+    kept.give(control)
+    control.close()
+    kept.asterisk.sendall(b"#" * 101)
+    assert kept.asterisk.recv(100) == encode_close()
+    kept.asterisk.close()
+    kept.stream.settle(kept.stream.received)
+    control, _, descriptors = kept.call()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    control.close()
 
 
 def test_half_a_frame_is_not_followed_by_another(kept: Kept) -> None:

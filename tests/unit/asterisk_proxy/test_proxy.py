@@ -68,6 +68,16 @@ class Stage:
         self.asterisk.setblocking(False)
         self.proxy.resume(ours)
 
+    async def is_given_anything(self, seconds: float) -> bool:
+        """After what was under way."""
+        try:
+            for _ in range(3):
+                async with asyncio.timeout(seconds):
+                    await self.given()
+        except TimeoutError:
+            return False
+        return True
+
     async def given(self) -> str:
         """What Asterisk is told next, and all that has arrived with it."""
         assert self.asterisk is not None
@@ -217,6 +227,25 @@ async def test_asterisk_is_asked_all_the_time(
             for _ in range(2):
                 while "asterisk/ping" not in await stage.given():
                     pass
+    finally:
+        asking.cancel()
+
+
+async def test_all_channels_are_asked_for_now_and_then_but_not_while_nobody_takes_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_module, "SNAPSHOT_INTERVAL", (0.001, 0.002))
+    stage.connect()
+    await stage.given()
+    stage.hear("rest_response_no_content")
+    asking = asyncio.create_task(stage.proxy.take_snapshots())
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                while '"uri":"channels"' not in await stage.given():
+                    pass
+        stage.stream.cut(proxy_module.SNAPSHOT_BACKLOG)
+        assert not await stage.is_given_anything(0.1)
     finally:
         asking.cancel()
 

@@ -45,7 +45,9 @@ def test_placing_a_call() -> None:
     assert command.uri == f"channels/{OUT}"
     assert command.query["endpoint"] == "PJSIP/call-out/sip:bob@192.0.2.9"
     assert command.query["callerId"] == '"Acme" <+15550100>'
-    assert command.body == {"variables": {"CALL_ID": str(CALL_ID)}}
+    assert command.body == {
+        "variables": {"CALL_ID": str(CALL_ID), "TIMEOUT(absolute)": str(60 + 3600 + 300)}
+    }
 
 
 @pytest.mark.parametrize(
@@ -195,10 +197,13 @@ def test_saying_create_twice_creates_one_call() -> None:
     assert stage.event_names == ["created"]
 
 
-def test_the_channel_never_goes_away() -> None:
+def test_a_call_is_not_over_while_its_channel_may_be_up() -> None:
     stage = answered_outgoing(PLAY)
     stage.hear(hangup())
-    stage.wait(timedelta(seconds=30))
+    stage.wait(stage.rules.floor - SECOND)
+    assert stage.status() is CallStatus.TERMINATING
+    assert list(stage.pending) == ["hangup"]
+    stage.wait(SECOND)
     stage.assert_over()
     assert stage.call.hangup_reason is HangupReason.NORMAL
 

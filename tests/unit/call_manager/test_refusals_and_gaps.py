@@ -326,6 +326,43 @@ def test_a_hangup_that_was_never_carried_out_is_repeated() -> None:
     assert stage.take_commands() == ["DELETE channels/<channel>?reason_code=16"]
 
 
+@pytest.mark.parametrize("asterisk_id", ["call-1", "call-2"])
+def test_a_channel_of_a_former_try_that_is_seen_is_hung_up(asterisk_id: str) -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = ChosenAsterisk(asterisk_id=asterisk_id, boot_id="boot-1")
+    stage.hear(refused("create", 0, "asterisk_not_connected"), ringing(2))
+    stage.take_commands()
+    stage.hear(seen(out="Up"))
+    assert stage.status() is CallStatus.RINGING
+    told = stage.take_commands()
+    assert told[0] == "DELETE channels/<call>.1?reason_code=16"
+    assert stage.told[-len(told)] == ("call-1", "boot-1")
+    # In the list of its own Asterisk the call misses its own channel.
+    assert told[1:] == (["GET channels/<call>.2"] if asterisk_id == "call-1" else [])
+
+
+def test_a_channel_of_a_try_whose_successor_is_not_chosen_yet_is_hung_up() -> None:
+    stage = Stage()
+    stage.hear(create())
+    stage.ports[FARM] = None
+    stage.hear(refused("create", 0, "asterisk_not_connected"))
+    stage.take_commands()
+    stage.hear(seen(out="Ringing"))
+    assert stage.take_commands() == ["DELETE channels/<call>.1?reason_code=16"]
+
+
+def test_a_dial_that_was_given_up_and_never_made_is_over_when_asterisk_knows_no_channel() -> None:
+    stage = Stage()
+    stage.hear(create(), hangup())
+    stage.take_commands()
+    stage.hear(seen())
+    assert stage.take_commands() == ["GET channels/<call>.1"]
+    stage.hear(refused("look", 404))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.CANCEL
+
+
 def test_ringing_and_answer_of_an_outgoing_call_that_were_missed() -> None:
     stage = Stage()
     stage.hear(create(), seen(out="Ringing"))
