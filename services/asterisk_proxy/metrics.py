@@ -19,7 +19,7 @@ REPEATS = Counter(
 )
 CONFIRM = Histogram(
     "evercall_asterisk_proxy_confirm_seconds",
-    "From the start of a batch until the broker confirmed all of it",
+    "From publishing a message until the broker confirmed it",
     buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 5, 30),
 )
 COMMANDS = Counter("evercall_asterisk_proxy_commands_total", "Commands given to Asterisk")

@@ -4,11 +4,11 @@ A ring in a memfd that the proxy and its keeper map. Offsets count all bytes eve
 grow, and each is one aligned 8-byte store: whoever is killed between two of them leaves a state that
 the next one understands.
 
-    settled ≤ sending ≤ received        taken ≤ received
+    settled ≤ cuts ≤ received        taken ≤ received
 
     settled    before it everything is confirmed by the broker
-    sending    up to it a batch is on its way: sent again, it must be cut at the same place,
-               because its messages are known by ids made from these offsets
+    cuts       the ends of the batches that are on their way: sent again, they must be cut at the same
+               places, because their messages are known by ids made from these offsets
     received   up to it bytes are in the ring
     taken      up to it bytes are gone from the socket
 
@@ -23,7 +23,7 @@ import os
 import socket
 from contextlib import suppress
 
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 4096
 GIVEN_SLOTS = 65_536
 CAPACITY = 256 * 1024 * 1024
@@ -36,7 +36,10 @@ _GIVE_BACK = 4 * 1024 * 1024
 
 _BOOT_AT = 1024
 _BOOT_SIZE = 256
-_VERSION, _RECEIVED, _TAKEN, _SENDING, _SETTLED, _WRITING, _GIVEN, _NONCE = range(8)
+_VERSION, _RECEIVED, _TAKEN, _CUTS, _SETTLED, _WRITING, _GIVEN, _NONCE = range(8)
+_CUTS_AT = 256
+"""In words of 8 bytes: behind the boot id, in the header's second half."""
+MOST_CUTS = 128
 _RING_AT = HEADER_SIZE + GIVEN_SLOTS * 8
 _TOTAL = _RING_AT + CAPACITY
 
@@ -76,8 +79,13 @@ class Stream:
         return self._numbers[_RECEIVED]
 
     @property
-    def sending(self) -> int:
-        return self._numbers[_SENDING]
+    def cuts(self) -> list[int]:
+        """The ends of the batches that were begun and are not settled, in order."""
+        count = self._numbers[_CUTS]
+        ends = (
+            self._numbers[_CUTS_AT + n % MOST_CUTS] for n in range(max(0, count - MOST_CUTS), count)
+        )
+        return [end for end in ends if end > self.settled]
 
     @property
     def settled(self) -> int:
@@ -103,14 +111,14 @@ class Stream:
         """Whether it is time to let Asterisk keep its events itself."""
         return self.used > CAPACITY * 3 // 4
 
-    def send_until(self, offset: int) -> None:
-        """A batch that ends at `offset` is about to be sent."""
-        self._numbers[_SENDING] = offset
+    def cut_at(self, offset: int) -> None:
+        """A batch that ends at `offset` is about to be sent. `MOST_CUTS` may be on their way."""
+        count = self._numbers[_CUTS]
+        self._numbers[_CUTS_AT + count % MOST_CUTS] = offset
+        self._numbers[_CUTS] = count + 1
 
     def settle(self, offset: int) -> None:
         """Everything before `offset` is safe elsewhere; its place in the ring is free."""
-        if self.sending < offset:
-            self._numbers[_SENDING] = offset
         self._numbers[_SETTLED] = offset
         while offset - self._given_back >= _GIVE_BACK:
             place = _RING_AT + self._given_back % CAPACITY

@@ -1,20 +1,22 @@
-"""Batches to the broker: one after the other, each until it is confirmed.
+"""Batches to the broker, in order for each shard, each message until it is confirmed.
 
-While one batch is on its way the next one grows. So order needs no thought, a batch that must be repeated
-is repeated whole, and under load there are few messages.
+While a batch is on its way the next one grows, so that under load there are few messages. A shard whose queue
+confirms nothing (its leader hangs) must not keep the others waiting: after `PACE` the next batch is begun all
+the same, and what is for that shard waits behind what it has. What is settled are whole batches, in their order.
 """
 
 import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from asterisk_proxy import metrics
 from asterisk_proxy.domain.batch import Heard, Outgoing, Source, cut, messages
-from asterisk_proxy.stream import Stream
+from asterisk_proxy.stream import MOST_CUTS, Stream
 from evercall.bus.topology import shard_key
 from evercall.contracts.asterisk import CommandsRefused, RefusedCommand
 from evercall.contracts.base import Message
@@ -24,6 +26,20 @@ from evercall.service.identity import new_id
 
 SERVICE = "call_manager"
 RETRY_DELAY = 0.1
+
+PACE = 0.5
+"""Seconds that a batch is waited for before the next one is begun beside it."""
+
+MOST_BATCHES = MOST_CUTS - 1
+"""On their way at once: a minute of them, if one shard confirms nothing. Then all wait for it."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way: `waiting` messages are not confirmed yet."""
+
+    end: int
+    waiting: int
 
 
 class Bus(Protocol):
@@ -44,9 +60,13 @@ class Publisher:
         self._shards = shards
         self._waiting: deque[Heard] = deque()
         self._refused: list[tuple[str, RefusedCommand]] = []
-        self._begun = stream.sending
+        self._begun = deque(stream.cuts)
+        self._batches: deque[_Batch] = deque()
+        self._queues: dict[int, deque[tuple[Outgoing, _Batch | None]]] = {}
+        self._senders: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._cut_at = 0.0
         self._heard = stream.settled
-        self._busy = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -72,50 +92,78 @@ class Publisher:
 
     async def wait_idle(self) -> None:
         """Returns when everything heard so far is settled."""
-        while self._waiting or self._busy:
+        while self._waiting or self._batches:
             self._idle.clear()
             await self._idle.wait()
 
     async def run(self) -> None:
         """Sends until it is cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._refused or (self._waiting and self._stream.boot_id):
-                await self._send_next()
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience()):
+                        await self._wake.wait()
+                self._wake.clear()
+                if self._failure is not None:
+                    raise self._failure
+                self._send_refusals()
+                while self._may_begin():
+                    self._begin()
+        finally:
+            for sender in self._senders:
+                sender.cancel()
 
-    async def _send_next(self) -> None:
+    # -- batches -------------------------------------------------------------------------------
+
+    def _patience(self) -> float | None:
+        """Seconds until the next batch need not wait for those before it."""
+        if not self._waiting or not self._batches or len(self._batches) >= MOST_BATCHES:
+            return None
+        return max(0.0, self._cut_at + PACE - time.monotonic())
+
+    def _may_begin(self) -> bool:
+        if not self._waiting or not self._stream.boot_id:
+            return False
+        if not self._batches or self._begun:
+            return True
+        return len(self._batches) < MOST_BATCHES and time.monotonic() >= self._cut_at + PACE
+
+    def _begin(self) -> None:
         stream = self._stream
-        batch: list[Heard] = []
-        if stream.boot_id:
-            batch = list(islice(self._waiting, cut(self._waiting, self._begun)))
-            self._begun = 0
-        refused, self._refused = self._refused, []
+        start = self._batches[-1].end if self._batches else stream.settled
+        begun = self._begun.popleft() if self._begun else 0
+        heard = [self._waiting.popleft() for _ in range(cut(self._waiting, begun))]
+        end = heard[-1].end
+        if end != begun:
+            stream.cut_at(end)
+        self._cut_at = time.monotonic()
         source = Source(self._asterisk_id, stream.boot_id, stream.nonce, self._shards)
-        outgoing = [*self._refusals(refused)]
-        end = stream.settled
-        if batch:
-            end = batch[-1].end
-            outgoing += messages(batch, source, stream.settled, end)
-            stream.send_until(end)
-        started = time.monotonic()
-        self._busy = True
-        await self._send_all(outgoing)
-        self._busy = False
-        metrics.CONFIRM.observe(time.monotonic() - started)
-        metrics.BATCHES.inc()
-        for _ in batch:
-            self._waiting.popleft()
-        stream.settle(end)
+        outgoing = list(messages(heard, source, start, end))
+        batch = _Batch(end, len(outgoing))
+        self._batches.append(batch)
+        for message in outgoing:
+            self._queue(message, batch)
+
+    def _confirmed(self, batch: _Batch) -> None:
+        """One message of a batch is safe. Batches are settled in their order."""
+        batch.waiting -= 1
+        while self._batches and not self._batches[0].waiting:
+            self._stream.settle(self._batches.popleft().end)
+            metrics.BATCHES.inc()
         self._settle_rest()
+        if self._waiting:
+            self._wake.set()
 
     def _settle_rest(self) -> None:
         """What was heard and needs no sending is settled once nothing before it waits."""
-        if not self._waiting and not self._busy:
+        if not self._waiting and not self._batches:
             self._stream.settle(self._heard)
             self._idle.set()
 
-    def _refusals(self, refused: Iterable[tuple[str, RefusedCommand]]) -> Iterable[Outgoing]:
+    # -- messages ------------------------------------------------------------------------------
+
+    def _send_refusals(self) -> None:
+        refused, self._refused = self._refused, []
         together: dict[tuple[int, str], list[RefusedCommand]] = defaultdict(list)
         for boot_id, refusal in refused:
             together[shard_of(refusal.actor, self._shards), boot_id].append(refusal)
@@ -123,22 +171,37 @@ class Publisher:
             message = CommandsRefused(
                 asterisk_id=self._asterisk_id, boot_id=boot_id, refused=refusals
             )
-            yield Outgoing(shard, new_id(), message)
+            self._queue(Outgoing(shard, new_id(), message), None)
 
-    async def _send_all(self, outgoing: Iterable[Outgoing]) -> None:
-        by_shard: dict[int, list[Outgoing]] = defaultdict(list)
-        for message in outgoing:
-            by_shard[message.shard].append(message)
-        shards = list(by_shard.values())
-        if len(shards) == 1:
-            await self._send_in_order(shards[0])
+    def _queue(self, message: Outgoing, batch: _Batch | None) -> None:
+        queue = self._queues.get(message.shard)
+        if queue is not None:
+            queue.append((message, batch))
             return
-        await asyncio.gather(*(self._send_in_order(shard) for shard in shards))
+        self._queues[message.shard] = deque([(message, batch)])
+        sender = asyncio.create_task(self._send_queue(message.shard))
+        self._senders.add(sender)
+        sender.add_done_callback(self._sent)
 
-    async def _send_in_order(self, outgoing: Iterable[Outgoing]) -> None:
-        for message in outgoing:
+    def _sent(self, sender: "asyncio.Task[None]") -> None:
+        self._senders.discard(sender)
+        if not sender.cancelled() and sender.exception() is not None:
+            self._failure = sender.exception()
+            self._wake.set()
+
+    async def _send_queue(self, shard: int) -> None:
+        """Sends what waits for a shard, in order, until nothing does."""
+        queue = self._queues[shard]
+        while queue:
+            message, batch = queue[0]
+            started = time.monotonic()
             await self._send(message)
+            metrics.CONFIRM.observe(time.monotonic() - started)
             metrics.MESSAGES.inc()
+            queue.popleft()
+            if batch is not None:
+                self._confirmed(batch)
+        del self._queues[shard]
 
     async def _send(self, outgoing: Outgoing) -> None:
         """Until it is confirmed. A shard that nobody declared yet is waited for, too."""

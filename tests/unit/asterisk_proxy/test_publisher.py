@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -36,12 +36,15 @@ class FakeBus:
     tried: list[tuple[str, UUID | None]] = field(default_factory=list)
     confirmed: list[tuple[str, Message]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    stuck: set[str] = field(default_factory=set)
 
     async def publish(
         self, routing_key: str, message: Message, *, message_id: UUID | None = None
     ) -> None:
         self.tried.append((routing_key, message_id))
         await self.gate.wait()
+        while routing_key in self.stuck:
+            await asyncio.sleep(0.001)
         if self.failures:
             raise self.failures.pop(0)
         self.confirmed.append((routing_key, message))
@@ -106,7 +109,7 @@ async def test_while_one_batch_is_on_its_way_the_next_one_grows(stage: Stage) ->
     stage.hear(event(10))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert (stage.stream.settled, stage.stream.sending) == (0, 10)
+    assert (stage.stream.settled, stage.stream.cuts) == (0, [10])
     stage.hear(event(20))
     stage.hear(event(30))
     stage.publisher.heard_until(40)
@@ -196,3 +199,84 @@ async def test_the_next_process_cuts_the_batch_that_was_on_its_way_at_the_same_p
     running.cancel()
     assert bus.tried[0] == lost
     assert [ends(message) for _, message in bus.confirmed] == [[10, 20], [30]]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_shard_that_confirms_nothing_does_not_keep_the_others_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "PACE", 0.01)
+    stuck, other = "call_manager.shard.0", "call_manager.shard.1"
+    stage.bus.stuck = {stuck}
+    for end in range(10, 110, 10):
+        stage.hear(event(end, A if end % 20 else B))
+    await until(lambda: [key for key, _ in stage.bus.confirmed] == [other] * 1)
+    stage.hear(event(110, B), event(120, A))
+    stage.hear(event(130, B))
+    await until(
+        lambda: [n for _, message in stage.bus.confirmed for n in ends(message)][-2:] == [110, 130]
+    )
+    assert stage.stream.settled == 0
+    assert len(stage.stream.cuts) >= 2
+    stage.bus.stuck.clear()
+    await stage.publisher.wait_idle()
+    late = [n for key, m in stage.bus.confirmed if key == stuck for n in ends(m)]
+    assert late == [10, 30, 50, 70, 90, 120]
+    assert stage.stream.settled == 130
+
+
+async def test_there_is_an_end_to_how_much_waits_for_one_shard(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "PACE", 0.0)
+    monkeypatch.setattr(broker, "MOST_BATCHES", 5)
+    stage.bus.stuck = {"call_manager.shard.0"}
+    for end in range(10, 210, 10):
+        stage.hear(event(end, A))
+        await asyncio.sleep(0.002)
+    assert len(stage.stream.cuts) == 5
+    stage.bus.stuck.clear()
+    await stage.publisher.wait_idle()
+    assert [n for _, m in stage.bus.confirmed for n in ends(m)] == list(range(10, 210, 10))
+
+
+async def test_the_next_process_cuts_all_batches_that_were_on_their_way_at_the_same_places(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "PACE", 0.0)
+    stage.bus.stuck = {"call_manager.shard.0"}
+    stage.hear(event(10), event(20, B))
+    await until(lambda: len(stage.stream.cuts) == 1)
+    stage.hear(event(30, B), event(40))
+    await until(lambda: len(stage.stream.cuts) == 2)
+    await until(lambda: len(stage.bus.confirmed) == 2)
+    # Here the process dies. The next one hears more before it sends anything.
+    bus = FakeBus()
+    bus.gate.set()
+    after = Publisher(Stream(stage.stream.descriptor), bus, "call-1", SHARDS)
+    running = asyncio.create_task(after.run())
+    for one in (event(10), event(20, B), event(30, B), event(40), event(50), event(60, B)):
+        after.add(one)
+    after.heard_until(60)
+    await after.wait_idle()
+    running.cancel()
+    before = dict(stage.bus.tried)
+    told = {key: [i for k, i in bus.tried if k == key] for key in dict(bus.tried)}
+    assert told["call_manager.shard.0"][0] == before["call_manager.shard.0"]
+    of_other = [i for key, i in stage.bus.tried if key == "call_manager.shard.1"]
+    assert told["call_manager.shard.1"][:2] == of_other
+    sent = [ends(m) for key, m in bus.confirmed if key == "call_manager.shard.0"]
+    assert [n for numbers in sent for n in numbers] == [10, 40, 50]
+
+
+async def test_what_goes_wrong_while_sending_ends_the_publisher(stage: Stage) -> None:
+    stage.bus.failures = [RuntimeError("a defect")]
+    publisher = Publisher(stage.stream, stage.bus, "call-1", SHARDS)
+    publisher.refuse("boot", [RefusedCommand(actor=A, key="k", status=0, reason="r")])
+    with pytest.raises(RuntimeError, match="a defect"):
+        await publisher.run()

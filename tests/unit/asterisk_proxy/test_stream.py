@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asterisk_proxy import stream as stream_module
-from asterisk_proxy.stream import CAPACITY, Stream
+from asterisk_proxy.stream import CAPACITY, MOST_CUTS, Stream
 
 
 class Killed(BaseException):
@@ -202,12 +202,21 @@ def test_what_the_next_process_must_know(stream: Stream) -> None:
     stream.writing = True
     stream.cut(50)
     stream.settle(10)
-    stream.send_until(20)
+    stream.cut_at(20)
     after = reopen(stream)
     assert after.boot_id == "2026-11-20T22:55:37.689+0000 02:00:7f:1f:00:01"
     assert after.writing
-    assert (after.settled, after.sending, after.received) == (10, 20, 50)
+    assert (after.settled, after.cuts, after.received) == (10, [20], 50)
     assert after.nonce == stream.nonce
+
+
+def test_where_batches_end_is_known_until_they_are_settled(stream: Stream) -> None:
+    for end in range(1, 3 * MOST_CUTS):
+        stream.cut(end)
+        stream.cut_at(end)
+        stream.settle(max(0, end - (MOST_CUTS - 1)))
+        assert stream.cuts == list(range(stream.settled + 1, end + 1))
+        assert reopen(stream).cuts == stream.cuts
 
 
 def test_two_streams_have_two_names(stream: Stream) -> None:
