@@ -57,7 +57,8 @@ def _not_carried_out(turn: Turn, message: CommandRefused) -> None:
 
 def _create_refused(turn: Turn, status: int) -> None:
     if status == CONFLICT:
-        # The command was repeated, and the channel is there already.
+        # The command was repeated, and the channel is there already: from now on its absence means something.
+        turn.change_leg(seen=True)
         turn.settle("create")
         return
     dialing = turn.call.status is CallStatus.DIALING

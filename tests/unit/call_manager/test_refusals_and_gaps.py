@@ -352,6 +352,15 @@ def test_a_channel_of_a_try_whose_successor_is_not_chosen_yet_is_hung_up() -> No
     assert stage.take_commands() == ["DELETE channels/<call>.1?reason_code=16"]
 
 
+def test_a_channel_that_a_repeated_dial_found_counts_as_seen() -> None:
+    stage = Stage()
+    stage.hear(create(), refused("create", 409))
+    assert "create" not in stage.pending
+    stage.hear(seen("boot-2"))
+    stage.assert_over()
+    assert stage.call.hangup_reason is HangupReason.LOST
+
+
 def test_a_dial_that_was_given_up_and_never_made_is_over_when_asterisk_knows_no_channel() -> None:
     stage = Stage()
     stage.hear(create(), hangup())
