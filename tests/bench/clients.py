@@ -12,6 +12,7 @@ from aiormq import spec
 from aiormq.abc import DeliveredMessage
 
 from evercall.bus import amqp
+from evercall.bus.address import parse_url
 from evercall.bus.envelope import properties
 from tests.bench.bench import Bench
 from tests.bench.report import Section
@@ -30,7 +31,8 @@ async def compare(bench: Bench, section: Section) -> None:
 
 
 async def _ours(url: str, count: int) -> float:
-    connection = await amqp.connect(url, "bench", 10)
+    address = parse_url(url)
+    connection = await amqp.connect(address, address.hosts[0], "bench", 10)
     channel = await connection.channel(confirms=True)
     queue = await channel.declare_own_queue()
     arrived = asyncio.Semaphore(0)

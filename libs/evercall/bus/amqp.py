@@ -7,27 +7,48 @@ A connection that ends is over, with all its channels: whoever used it opens a n
 """
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pamqp import commands
 from pamqp import frame as pamqp_frame
 from pamqp.header import ProtocolHeader
 
 from evercall.bus import wire
+from evercall.bus.address import Address, Host, Tls
 from evercall.bus.wire import Properties
+from evercall.service.errors import InvalidRequest, TooLarge
 
 FRAME_MAX = 131_072
+LARGEST_BODY = 8 << 20
+"""Bytes of a message. RabbitMQ refuses more than 16 MiB (`max_message_size`), and ends the channel over it."""
+MOST_UNSENT = 16 << 20
+"""Bytes that may wait for the socket; above it a message is refused instead of kept."""
+MOST_UNCONFIRMED = 20_000
+"""Messages of a channel that may wait for their confirms."""
+PAUSE_ABOVE, RESUME_BELOW = 1 << 20, 1 << 18
+"""Bytes unsent at which a connection counts as congested, and as free again."""
 ANSWER_TIMEOUT = 10.0
 """Seconds that the broker may take to answer a declaration."""
 
 
 class Closed(ConnectionError):
     """The connection is over, or the broker closed it."""
+
+
+class Congested(ConnectionError):
+    """The broker is there, but takes no messages now: an alarm of its own, or it is too slow."""
+
+
+class Declined(Exception):
+    """The broker refused a declaration and closed the channel; the connection goes on."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
 
 
 class Unroutable(Exception):
@@ -66,6 +87,12 @@ class Channel:
         self._missing = 0
         self._published = 0
         self._unconfirmed: dict[int, tuple[asyncio.Future[None], str]] = {}
+        self._over = False
+
+    @property
+    def open(self) -> bool:
+        """Whether anything can still be said on it."""
+        return not self._over and not self._connection.ended.is_set()
 
     # -- saying --------------------------------------------------------------------------------
 
@@ -74,6 +101,8 @@ class Channel:
 
         Raises:
             Closed: the connection is over.
+            Congested: the broker takes no messages now.
+            TooLarge, InvalidRequest: it is no message that a broker could take.
         """
         self._write(exchange, routing_key, properties, body, mandatory=False)
 
@@ -90,8 +119,12 @@ class Channel:
 
         Raises:
             Closed: the connection is over; so may the future.
+            Congested: the broker takes no messages now, or confirms none.
+            TooLarge, InvalidRequest: it is no message that a broker could take.
             Unroutable, Refused: through the future.
         """
+        if len(self._unconfirmed) >= MOST_UNCONFIRMED:
+            self._forget_given_up()
         self._write(exchange, routing_key, properties, body, mandatory=mandatory)
         self._published += 1
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -104,7 +137,32 @@ class Channel:
         Raises:
             Closed: the connection is over.
         """
-        self._connection.write(wire.ack(self._number, delivery_tag, multiple=multiple))
+        self._say(wire.ack(self._number, delivery_tag, multiple=multiple))
+
+    @property
+    def full(self) -> bool:
+        """Whether much waits for the socket."""
+        return self._connection.full
+
+    async def room(self) -> None:
+        """Returns when little waits for the socket.
+
+        Raises:
+            Closed: the connection is over.
+        """
+        await self._connection.room()
+
+    def _say(self, data: bytes) -> None:
+        if self._over:
+            raise Closed("the channel is over")
+        self._connection.write(data)
+
+    def _forget_given_up(self) -> None:
+        """Confirms that nobody waits for any more. Those that are left are too many for a broker that is well."""
+        waiting = {tag: pair for tag, pair in self._unconfirmed.items() if not pair[0].done()}
+        self._unconfirmed = waiting
+        if len(waiting) >= MOST_UNCONFIRMED:
+            raise Congested("too many messages are not confirmed")
 
     def _write(
         self,
@@ -115,22 +173,42 @@ class Channel:
         *,
         mandatory: bool,
     ) -> None:
-        frames = wire.publish(
-            self._number,
-            exchange,
-            routing_key,
-            properties,
-            body,
-            mandatory=mandatory,
-            frame_max=self._connection.frame_max,
-        )
-        self._connection.write(frames)
+        if len(body) > LARGEST_BODY:
+            raise TooLarge(
+                "message_too_large",
+                "The message is larger than the broker may be given",
+                details={"size": len(body), "most": LARGEST_BODY},
+            )
+        self._connection.check_room()
+        try:
+            frames = wire.publish(
+                self._number,
+                exchange,
+                routing_key,
+                properties,
+                body,
+                mandatory=mandatory,
+                frame_max=self._connection.frame_max,
+            )
+        except wire.TooLong as error:
+            raise InvalidRequest(
+                "message_header_too_long",
+                "A routing key or property of a message has more than 255 bytes",
+                details={"text": str(error)[:64]},
+            ) from None
+        self._say(frames)
 
     # -- arranging -----------------------------------------------------------------------------
 
     async def call(self, method: Any) -> Any:
-        """Sends a synchronous method and returns the broker's answer."""
-        self._connection.write(pamqp_frame.marshal(method, self._number))
+        """Sends a synchronous method and returns the broker's answer.
+
+        Raises:
+            Closed: the connection is over.
+            Declined: the broker refuses it; the channel is over.
+            TimeoutError: no answer came.
+        """
+        self._say(pamqp_frame.marshal(method, self._number))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers.append(future)
         async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -158,6 +236,20 @@ class Channel:
     async def delete_queue(self, name: str) -> None:
         """Deletes a queue with all that it holds."""
         await self.call(commands.Queue.Delete(queue=name))
+
+    async def delete_idle_queue(self, name: str) -> None:
+        """Deletes a classic queue that is empty and that nobody consumes.
+
+        Raises:
+            Declined: it is not.
+        """
+        await self.call(commands.Queue.Delete(queue=name, if_unused=True, if_empty=True))
+
+    async def close(self) -> None:
+        """Gives the channel up."""
+        await self.call(commands.Channel.Close(200, "done", 0, 0))
+        self._over = True
+        self._connection.forget(self._number)
 
     async def prefetch(self, count: int) -> None:
         """Bounds the unacked deliveries of each consumer that begins after this."""
@@ -195,7 +287,7 @@ class Channel:
             case wire.Confirmed():
                 self._confirm(frame)
             case commands.Channel.Close():
-                self._connection.fail(f"{frame.reply_code} {frame.reply_text}")
+                self._closed(frame)
             case commands.Basic.Cancel():
                 self._connection.fail("the broker cancelled a consumer")
             case _ if self._answers:
@@ -213,6 +305,17 @@ class Channel:
                 future.set_exception(error)
                 # Not everybody looks at every confirm.
                 future.exception()
+
+    def _closed(self, frame: commands.Channel.Close) -> None:
+        """A declaration that is refused costs the channel only. With anything else there are messages that
+        would be in nobody's hands: a new session puts that in order."""
+        if self._consumers or self._unconfirmed or not self._answers:
+            self._connection.fail(f"{frame.reply_code} {frame.reply_text}")
+            return
+        self._connection.write(pamqp_frame.marshal(commands.Channel.CloseOk(), self._number))
+        self._over = True
+        self._connection.forget(self._number)
+        self.end(Declined(frame.reply_code or 0, frame.reply_text))
 
     def _hear_body(self, piece: bytes) -> None:
         self._body.append(piece)
@@ -240,7 +343,8 @@ class Channel:
     def _confirm(self, confirmed: wire.Confirmed) -> None:
         tags = [confirmed.delivery_tag]
         if confirmed.multiple:
-            tags = [tag for tag in self._unconfirmed if tag <= confirmed.delivery_tag]
+            last = confirmed.delivery_tag
+            tags = list(takewhile(lambda tag: tag <= last, self._unconfirmed))
         for tag in tags:
             future, _ = self._unconfirmed.pop(tag, (None, ""))
             if future is None or future.done():
@@ -262,6 +366,12 @@ class AmqpConnection(asyncio.Protocol):
         self._zero = Channel(self, 0)
         self._channels: dict[int, Channel] = {0: self._zero}
         self._out: list[bytes] = []
+        self._out_size = 0
+        self._paused = False
+        self._room = asyncio.Event()
+        self._room.set()
+        self._blocked = ""
+        self._on_end: list[Callable[[], None]] = []
         self._heartbeat = 0.0
         self._heard = False
         self._silent = 0
@@ -285,6 +395,7 @@ class AmqpConnection(asyncio.Protocol):
                         "publisher_confirms": True,
                         "basic.nack": True,
                         "consumer_cancel_notify": True,
+                        "connection.blocked": True,
                     },
                 },
                 response=f"\0{user}\0{password}",
@@ -301,13 +412,21 @@ class AmqpConnection(asyncio.Protocol):
 
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Opens a channel."""
-        number = len(self._channels)
+        number = next(free for free in count(1) if free not in self._channels)
         channel = Channel(self, number)
         self._channels[number] = channel
         await channel.call(commands.Channel.Open())
         if confirms:
             await channel.call(commands.Confirm.Select())
         return channel
+
+    def forget(self, number: int) -> None:
+        """The number of a channel that is over may be used again."""
+        self._channels.pop(number, None)
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Runs `callback` once, when the connection is over."""
+        self._on_end.append(callback)
 
     async def close(self) -> None:
         """Takes leave of the broker; ends the connection whatever it says."""
@@ -332,19 +451,75 @@ class AmqpConnection(asyncio.Protocol):
         if self.ended.is_set():
             return
         self.ended.set()
+        self._room.set()
         for channel in self._channels.values():
             channel.end(Closed(reason))
+        for callback in self._on_end:
+            callback()
 
     def _on_beat(self) -> None:
-        # Two intervals of half the negotiated time without a byte: the peer is gone (section 4.2.7).
+        # The broker says something twice in the negotiated time. Twice that time without a byte: it is gone
+        # (section 4.2.7).
         self._silent = 0 if self._heard else self._silent + 1
         self._heard = False
-        if self._silent > 4:
+        if self._silent >= 4:
             self.fail("the broker is silent")
             return
         if not self.ended.is_set():
             self.write(wire.HEARTBEAT_FRAME)
             self._beat = self._loop.call_later(self._heartbeat, self._on_beat)
+
+    # -- room ----------------------------------------------------------------------------------
+
+    @property
+    def blocked(self) -> str:
+        """Why the broker takes no messages from here (its words, such as "low on memory"); empty when it does."""
+        return self._blocked
+
+    @property
+    def congested(self) -> bool:
+        """Whether it is better to send no more for now."""
+        return self._paused or bool(self._blocked)
+
+    @property
+    def full(self) -> bool:
+        """Whether much waits for the socket."""
+        return self._paused or self._out_size > PAUSE_ABOVE
+
+    def check_room(self) -> None:
+        """Called before a message is written.
+
+        Raises:
+            Congested: it would only wait, here or in the kernel. RabbitMQ reads nothing from a connection
+                that publishes while an alarm is on, and messages that expire are not to be kept for later.
+        """
+        if self._blocked:
+            raise Congested(self._blocked)
+        if self._out_size > MOST_UNSENT or (self._paused and self._unsent() > MOST_UNSENT):
+            raise Congested("the broker is too slow")
+
+    async def room(self) -> None:
+        """Returns when little waits for the socket.
+
+        Raises:
+            Closed: the connection is over.
+        """
+        # What was written in this turn of the loop leaves first.
+        await asyncio.sleep(0)
+        await self._room.wait()
+        if self.ended.is_set():
+            raise Closed("the connection is over")
+
+    def _unsent(self) -> int:
+        return self._out_size + (self._transport.get_write_buffer_size() if self._transport else 0)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._room.set()
 
     # -- bytes ---------------------------------------------------------------------------------
 
@@ -359,14 +534,16 @@ class AmqpConnection(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(data)
+        self._out_size += len(data)
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
+        out, self._out, self._out_size = self._out, [], 0
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        transport.set_write_buffer_limits(PAUSE_ABOVE, RESUME_BELOW)  # type: ignore[attr-defined]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(f"the connection was lost: {exc}")
@@ -375,38 +552,48 @@ class AmqpConnection(asyncio.Protocol):
         self._heard = True
         try:
             for number, frame in self._reader.feed(data):
-                if number == 0 and isinstance(frame, commands.Connection.Close):
-                    self.fail(f"{frame.reply_code} {frame.reply_text}")
+                if number == 0 and self._hear(frame):
+                    continue
+                if self.ended.is_set():
                     return
                 if frame is not None and number in self._channels:
                     self._channels[number].hear(frame)
         except wire.WireError as error:
             self.fail(str(error))
 
+    def _hear(self, frame: wire.Frame) -> bool:
+        """What the broker says of the connection itself; False for what is an answer."""
+        match frame:
+            case commands.Connection.Blocked():
+                self._blocked = frame.reason or "low on resources"
+            case commands.Connection.Unblocked():
+                self._blocked = ""
+            case commands.Connection.Close():
+                self.fail(f"{frame.reply_code} {frame.reply_text}")
+            case _:
+                return frame is None
+        return True
 
-async def connect(url: str, name: str, heartbeat: int) -> AmqpConnection:
-    """Connects to `amqp://user:password@host:port/vhost` (`amqps` for TLS).
+
+async def connect(
+    address: Address, host: Host, name: str, heartbeat: int, tls: Tls | None = None
+) -> AmqpConnection:
+    """Connects to one host of an address.
 
     Raises:
-        OSError: it can't be reached, or refuses us.
+        OSError: it can't be reached, is not whom it should be, or refuses us.
     """
-    parts = urlsplit(url)
-    secure = ssl.create_default_context() if parts.scheme == "amqps" else None
+    tls = tls or Tls()
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(
         AmqpConnection,
-        parts.hostname or "127.0.0.1",
-        parts.port or (5671 if secure else 5672),
-        ssl=secure,
+        host.name,
+        host.port,
+        ssl=tls.context() if address.secure else None,
+        server_hostname=(tls.server_name or host.name) if address.secure else None,
     )
     try:
-        await connection.open(
-            unquote(parts.username or "guest"),
-            unquote(parts.password or ""),
-            unquote(parts.path[1:]) or "/",
-            name,
-            heartbeat,
-        )
+        await connection.open(address.user, address.password, address.virtual_host, name, heartbeat)
     except BaseException:
         connection.fail("the handshake failed")
         raise

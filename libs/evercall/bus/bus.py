@@ -1,7 +1,7 @@
 """The bus as services see it: ask, tell, serve, events, heartbeats.
 
-Everything here outlives the broker's restarts. What a caller can't have meanwhile is `Unavailable`,
-at once and not after a time-out.
+Everything here outlives the broker's restarts, alarms and slow hours. What a caller can't have meanwhile is
+`Unavailable`, at once and not after a time-out.
 """
 
 import asyncio
@@ -13,11 +13,20 @@ from typing import Any, TypeVar, Union
 from uuid import UUID
 
 import msgspec
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from evercall.bus import topology
-from evercall.bus.amqp import Channel, Delivery, Unroutable
-from evercall.bus.calls import OpenRequests
+from evercall.bus.address import Tls
+from evercall.bus.amqp import (
+    LARGEST_BODY,
+    Channel,
+    Closed,
+    Congested,
+    Delivery,
+    Refused,
+    Unroutable,
+)
+from evercall.bus.calls import OpenRequests, unreadable_answer
 from evercall.bus.connection import BROKER_ERRORS, Connection, Session, Setup
 from evercall.bus.envelope import (
     ANSWER,
@@ -44,6 +53,12 @@ Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 PUBLISH_TIMEOUT = 5.0
+PROBE_INTERVAL = 2.0
+MOST_PROBES_MISSED = 2
+"""Probes without a confirm, each waited for `PUBLISH_TIMEOUT`, after which another node is tried."""
+RETRY_DELAY = 0.2
+FIRST_AGAIN, LAST_AGAIN = 0.1, 10.0
+"""Seconds until a durable event is given to its handler again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +75,29 @@ log = get_logger(__name__)
 
 REQUESTS = Counter("evercall_bus_requests_total", "Requests handled", ["type", "result"])
 FAILURES = Counter("evercall_bus_failures_total", "Messages whose handler failed", ["type"])
+UNSENT = Counter(
+    "evercall_bus_unsent_total", "Messages that the broker had no queue for, or refused"
+)
+CONGESTED = Gauge("evercall_bus_congested", "1 while the broker is there, but takes no messages")
+LEFT = Counter("evercall_bus_nodes_left_total", "Sessions ended because the node confirmed nothing")
 
 
 class Bus:
-    """One connection to the broker, and what goes over it."""
+    """One session with the broker, and what goes over it."""
 
-    def __init__(self, url: str, name: str, shards: int = 8) -> None:
-        self._connection = Connection(url, name)
+    def __init__(self, url: str, name: str, shards: int = 8, tls: Tls | None = None) -> None:
+        """
+        Raises:
+            ValueError: the URL is none.
+        """
+        self._connection = Connection(url, name, tls)
         self._connection.on_lost(self._fail_open_requests)
         self._shards = shards
         self._open = OpenRequests()
         self._tasks: set[asyncio.Task[None]] = set()
         self._confirmed: Channel | None = None
         self._fast: Channel | None = None
+        self._missed_probes = 0
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -82,9 +107,12 @@ class Bus:
         return self._connection.connected
 
     @property
-    def blocked(self) -> bool:
-        """Whether the broker takes no messages for now."""
-        return False
+    def congested(self) -> bool:
+        """Whether the broker is there, but takes or confirms no messages: an alarm, a node cut off from its
+        cluster, a network or disk that is too slow. Who works off a backlog takes no more of it meanwhile;
+        what is published is refused (`Unavailable`)."""
+        session = self._connection.session
+        return session is not None and (session.publishing.congested or self._missed_probes > 0)
 
     async def wait_connected(self, seconds: float) -> bool:
         """Waits for the broker, at most so long; returns whether it is there."""
@@ -98,7 +126,14 @@ class Bus:
     async def run(self) -> None:
         """Keeps the connection until `close`."""
         await self._connection.add(self._setup)
-        await self._connection.run()
+        await self._connection.add(topology.declare_dead)
+        await self._connection.add(_declare_probe)
+        CONGESTED.set_function(lambda: float(self.congested))
+        watch = asyncio.ensure_future(self._watch())
+        try:
+            await self._connection.run()
+        finally:
+            watch.cancel()
 
     async def close(self) -> None:
         """Leaves the broker."""
@@ -118,14 +153,34 @@ class Bus:
         self._connection.on_lost(callback)
 
     async def attach(self, setup: Setup) -> None:
-        """Registers a part of every session (the engine's own consumers)."""
+        """Registers a part of every session (the engine's own consumers). It runs on the connection that
+        consumes. When the broker refuses a declaration of its (`Declined`) it is run again after a while, on
+        the same session; other errors end the session."""
         await self._connection.add(setup)
 
     async def _setup(self, session: Session) -> None:
-        self._confirmed = await session.channel(confirms=True)
-        self._fast = await session.channel()
+        self._confirmed = await session.publishing.channel(confirms=True)
+        self._fast = await session.publishing.channel()
+        self._missed_probes = 0
         await topology.declare(self._fast)
+        # Direct reply-to works on the channel that asks. Deliveries come even while the broker reads nothing.
         await self._confirmed.consume(DIRECT_REPLY_TO, self._answered, no_ack=True)
+
+    async def _watch(self) -> None:
+        """Knows whether the broker takes messages, also of a process that has none to send."""
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL)
+            channel, session = self._confirmed, self._connection.session
+            if channel is None or session is None:
+                continue
+            confirmed = await _probe(channel)
+            if session.ended.is_set() or session.publishing.blocked:
+                continue
+            self._missed_probes = 0 if confirmed else self._missed_probes + 1
+            if self._missed_probes >= MOST_PROBES_MISSED and self._connection.has_other_hosts:
+                LEFT.inc()
+                log.warning("bus_node_left", host=session.host.name, reason="confirms nothing")
+                await session.close()
 
     # -- saying --------------------------------------------------------------------------------
 
@@ -209,36 +264,76 @@ class Bus:
         await self.send(topology.FARM, key, encode(message), headers)
 
     async def publish_all(self, letters: Sequence[Letter]) -> bool:
-        """Publishes what the outbox holds, in order; returns whether the broker has all of it safe."""
+        """Publishes what the outbox holds, in order; returns whether the broker has all of it safe. Not all:
+        some may be, and come twice when they are published again. One above `LARGEST_BODY` never is."""
         channel = self._confirmed
         if channel is None or not self.connected or not letters:
             return not letters
+        confirms: list[asyncio.Future[None]] = []
         try:
-            confirms = [
-                channel.publish(letter.exchange, letter.routing_key, letter.properties, letter.body)
-                for letter in letters
-            ]
+            async with asyncio.timeout(PUBLISH_TIMEOUT):
+                for letter in letters:
+                    if channel.full:
+                        await channel.room()
+                    confirms.append(_publish_letter(channel, letter))
+                await asyncio.wait(confirms)
         except BROKER_ERRORS:
             return False
-        done, _ = await asyncio.wait(confirms, timeout=PUBLISH_TIMEOUT)
-        return len(done) == len(confirms) and not any(confirm.exception() for confirm in done)
+        except errors.PlatformError as error:
+            log.error("message_refused", code=error.code, details=error.details)
+            return False
+        finally:
+            for confirm in confirms:
+                confirm.cancel()
+        return not any(confirm.exception() for confirm in confirms)
 
-    async def send(self, exchange: str, key: str, body: bytes, headers: Properties) -> None:
-        """Publishes without a confirm: for what is repeated anyway when it is lost.
+    async def send(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        headers: Properties,
+        *,
+        on_unsent: Callable[[], None] | None = None,
+    ) -> None:
+        """Publishes without waiting for a confirm: for what is repeated when it is lost.
+
+        Args:
+            exchange: where to.
+            key: the routing key.
+            body: the message.
+            headers: its properties.
+            on_unsent: called when no queue takes the message, or its queue refuses it: so that it is
+                repeated at once and not when its time is over. Costs a confirm. Not called when the session
+                ends (`on_lost`).
 
         Raises:
-            Unavailable: the broker is away.
+            Unavailable: the broker is away, or takes nothing now.
+            TooLarge: the body is above `LARGEST_BODY`.
         """
-        channel = self._fast
+        channel = self._fast if on_unsent is None else self._confirmed
         if channel is None or not self.connected:
             raise _broker_unavailable()
         try:
-            channel.send(exchange, key, headers, body)
+            if on_unsent is None:
+                channel.send(exchange, key, headers, body)
+                return
+            confirm = channel.publish(exchange, key, headers, body, mandatory=True)
         except BROKER_ERRORS as error:
-            raise _broker_unavailable() from error
+            raise _no_broker(error) from error
+        confirm.add_done_callback(partial(_note_unsent, key, on_unsent))
 
     async def reply(self, origin: Origin, body: bytes, *, error: bool = False) -> None:
-        """Answers a request. Not mandatory: who no longer waits needs no answer."""
+        """Answers a request. Not mandatory: who no longer waits needs no answer. In the place of an answer
+        above `LARGEST_BODY` goes an error.
+
+        Raises:
+            Unavailable: the broker is away, or takes nothing now.
+        """
+        if len(body) > LARGEST_BODY:
+            log.error("answer_too_large", size=len(body))
+            fault = errors.Internal("answer_too_large", "The answer is too large to be sent")
+            body, error = error_body(fault), True
         direct = origin.reply_to.startswith("amq.")
         headers = properties(
             ERROR if error else ANSWER,
@@ -265,12 +360,16 @@ class Bus:
                 await channel.publish(exchange, key, headers, body, mandatory=mandatory)
         except TimeoutError:
             raise
+        except Refused:
+            raise errors.Unavailable(
+                "message_refused", "The broker could not keep the message", details={"service": key}
+            ) from None
         except Unroutable:
             raise errors.Unavailable(
                 "service_unavailable", "Nobody serves this now", details={"service": key}
             ) from None
         except BROKER_ERRORS as error:
-            raise _broker_unavailable() from error
+            raise _no_broker(error) from error
 
     def _shard(self, actor: UUID) -> int:
         return shard_of(actor, self._shards)
@@ -279,7 +378,7 @@ class Bus:
         incoming = Incoming.of(delivery)
         correlation = incoming.correlation_id or ""
         if incoming.type == ERROR:
-            self._open.fail(correlation, errors.from_data(decode_error(incoming.body)))
+            self._open.fail(correlation, _error_of(incoming.body))
             return
         self._open.answer(correlation, incoming.body)
 
@@ -297,19 +396,18 @@ class Bus:
         own: bool = False,
     ) -> None:
         """Answers requests to a service; replicas compete for them. `own`: the queue is this process's alone
-        and ends with it."""
+        and ends with its session."""
         decoder = msgspec.json.Decoder(Union[tuple(handlers)])  # noqa: UP007
 
         async def setup(session: Session) -> None:
-            channel = await session.channel()
-            arguments = topology.OWN_ARGUMENTS if own else topology.SERVICE_ARGUMENTS
-            await topology.declare_queue(channel, service, arguments)
+            channel, queue = await _serving(session, service, own=own)
+            await channel.bind(queue, topology.RPC, service)
             await channel.prefetch(prefetch)
 
             def hear(delivery: Delivery) -> None:
                 self._start(self._serve_one(decoder.decode, handlers, delivery))
 
-            await channel.consume(service, hear)
+            await channel.consume(queue, hear)
 
         await self.attach(setup)
 
@@ -327,12 +425,25 @@ class Bus:
         incoming = Incoming.of(delivery)
         body, error = await _answer(incoming, decode, handlers)
         REQUESTS.labels(incoming.type, "error" if error else "ok").inc()
+        if incoming.origin is not None:
+            await self._reply_in_time(incoming.origin, body, error, delivery.channel)
         try:
-            if incoming.origin is not None:
-                await self.reply(incoming.origin, body, error=error)
             delivery.channel.ack(delivery.delivery_tag)
-        except (errors.Unavailable, *BROKER_ERRORS):
+        except BROKER_ERRORS:
             log.debug("answer_not_sent", type=incoming.type)
+
+    async def _reply_in_time(
+        self, origin: Origin, body: bytes, error: bool, channel: Channel
+    ) -> None:
+        """Answers when the broker takes messages. Until then the request is unacked, so those that wait
+        are bounded; on another session it comes again."""
+        while channel.open:
+            try:
+                await self.reply(origin, body, error=error)
+            except errors.Unavailable:
+                await asyncio.sleep(RETRY_DELAY)
+            else:
+                return
 
     async def subscribe_events(
         self,
@@ -341,8 +452,9 @@ class Bus:
         *,
         queue: str | None = None,
     ) -> None:
-        """Hears domain events. Without a queue name every replica hears all, from now on only;
-        with one, replicas share a durable queue."""
+        """Hears domain events. Without a queue name every replica hears all, from now on only, and an event
+        whose handler fails is gone. With one, replicas share a durable queue, and a handler that fails gets
+        the event again, with back-off, until it returns: the handler decides what is given up."""
         decode = msgspec.json.Decoder(ResourceEvent).decode
         await self.attach(partial(self._hear, topology.EVENTS, keys, decode, handler, queue))
 
@@ -365,21 +477,17 @@ class Bus:
         queue: str | None,
         session: Session,
     ) -> None:
-        channel = await session.channel()
-        name = queue or await channel.declare_own_queue()
-        if queue is not None:
-            await channel.declare_queue(queue, topology.SERVICE_ARGUMENTS)
+        channel, name = await _listening(session, queue)
         for key in keys:
             await channel.bind(name, exchange, key)
         await channel.prefetch(64)
 
         async def hear(messages: list[Any]) -> None:
             for message in messages:
-                try:
-                    await handler(message)
-                except Exception:
-                    FAILURES.labels(type(message).__name__).inc()
-                    log.exception("event_handler_failed")
+                delay = FIRST_AGAIN
+                while not await _handled(message, handler) and queue is not None:
+                    await _pause(session, delay)
+                    delay = min(LAST_AGAIN, delay * 2)
 
         await self._work_off(session, channel, name, decode, hear)
 
@@ -396,8 +504,9 @@ class Bus:
         decode = msgspec.json.Decoder(Union[types]).decode  # noqa: UP007
 
         async def setup(session: Session) -> None:
-            channel = await session.channel()
-            await topology.declare_queue(channel, queue_key, topology.SERVICE_ARGUMENTS)
+            arguments = topology.SERVICE_ARGUMENTS
+            channel = await topology.declare_durable(session, queue_key, arguments)
+            await channel.bind(queue_key, topology.RPC, queue_key)
             await channel.prefetch(prefetch)
             await self._work_off(session, channel, queue_key, decode, handler)
 
@@ -412,14 +521,98 @@ class Bus:
         handler: Callable[[list[Any]], Awaitable[None]],
     ) -> None:
         arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._start(_work_off(session, arrived, decode, handler))
+        self._start(_work_off(session, arrived, partial(self._decode_all, decode=decode), handler))
         await channel.consume(queue, arrived.put_nowait)
+
+    async def _decode_all(self, batch: list[Delivery], decode: Callable[[bytes], Any]) -> list[Any]:
+        """What can be read. Who asked something else, and waits, gets an error."""
+        messages = []
+        for delivery in batch:
+            try:
+                messages.append(decode(delivery.body))
+            except UNREADABLE as error:
+                FAILURES.labels(delivery.properties.type).inc()
+                log.exception("message_not_understood", routing_key=delivery.routing_key)
+                await self._refuse(Incoming.of(delivery).origin, error, delivery.channel)
+        return messages
+
+    async def _refuse(self, origin: Origin | None, error: Exception, channel: Channel) -> None:
+        if origin is not None:
+            body = error_body(_not_understood(error))
+            await self._reply_in_time(origin, body, error=True, channel=channel)
+
+
+async def _serving(session: Session, service: str, *, own: bool) -> tuple[Channel, str]:
+    if not own:
+        arguments = topology.SERVICE_ARGUMENTS
+        return await topology.declare_durable(session, service, arguments), service
+    channel = await session.channel()
+    return channel, await channel.declare_own_queue()
+
+
+async def _listening(session: Session, queue: str | None) -> tuple[Channel, str]:
+    if queue is not None:
+        arguments = topology.SERVICE_ARGUMENTS
+        return await topology.declare_durable(session, queue, arguments), queue
+    channel = await session.channel()
+    return channel, await channel.declare_own_queue()
+
+
+async def _declare_probe(session: Session) -> None:
+    channel = await topology.declare_durable(session, topology.PROBE, topology.PROBE_ARGUMENTS)
+    await channel.close()
+
+
+async def _probe(channel: Channel) -> bool:
+    """Whether the broker confirms a message within the time."""
+    headers = properties("probe", message_id="", persistent=False)
+    try:
+        async with asyncio.timeout(PUBLISH_TIMEOUT):
+            await channel.publish("", topology.PROBE, headers, b"")
+    except BROKER_ERRORS:
+        return False
+    return True
+
+
+def _publish_letter(channel: Channel, letter: Letter) -> "asyncio.Future[None]":
+    return channel.publish(letter.exchange, letter.routing_key, letter.properties, letter.body)
+
+
+def _note_unsent(key: str, on_unsent: Callable[[], None], confirm: "asyncio.Future[None]") -> None:
+    if confirm.cancelled() or not isinstance(confirm.exception(), Unroutable | Refused):
+        return
+    UNSENT.inc()
+    log.warning("message_unsent", routing_key=key, reason=type(confirm.exception()).__name__)
+    on_unsent()
+
+
+async def _handled(message: Any, handler: Callable[[Any], Awaitable[None]]) -> bool:
+    try:
+        await handler(message)
+    except Exception:
+        FAILURES.labels(type(message).__name__).inc()
+        log.exception("event_handler_failed")
+        return False
+    return True
+
+
+async def _pause(session: Session, seconds: float) -> None:
+    """
+    Raises:
+        Closed: the session ended; what is not acked comes again.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await session.ended.wait()
+    except TimeoutError:
+        return
+    raise Closed("the session is over")
 
 
 async def _work_off(
     session: Session,
     arrived: "asyncio.Queue[Delivery]",
-    decode: Callable[[bytes], Any],
+    decode_all: Callable[[list[Delivery]], Awaitable[list[Any]]],
     handler: Callable[[list[Any]], Awaitable[None]],
 ) -> None:
     """Hands over all that has arrived, in order, and acks it; until the session ends."""
@@ -434,7 +627,7 @@ async def _work_off(
             batch = [first.result()]
             while not arrived.empty():
                 batch.append(arrived.get_nowait())
-            await handler(_decode_all(batch, decode))
+            await handler(await decode_all(batch))
             batch[-1].channel.ack(batch[-1].delivery_tag, multiple=True)
     except BROKER_ERRORS:
         log.debug("consumer_interrupted")
@@ -443,17 +636,6 @@ async def _work_off(
         await session.close()
     finally:
         ended.cancel()
-
-
-def _decode_all(batch: list[Delivery], decode: Callable[[bytes], Any]) -> list[Any]:
-    messages = []
-    for message in batch:
-        try:
-            messages.append(decode(message.body))
-        except UNREADABLE:
-            FAILURES.labels(message.properties.type).inc()
-            log.exception("message_not_understood", routing_key=message.routing_key)
-    return messages
 
 
 async def _answer(
@@ -467,10 +649,7 @@ async def _answer(
     except errors.PlatformError as error:
         return error_body(error), True
     except UNREADABLE as error:
-        refusal = errors.InvalidRequest(
-            "invalid_argument", "The request is not understood", details={"reason": str(error)}
-        )
-        return error_body(refusal), True
+        return error_body(_not_understood(error)), True
     except Exception:
         FAILURES.labels(incoming.type).inc()
         log.exception("request_failed", type=incoming.type)
@@ -479,3 +658,22 @@ async def _answer(
 
 def _broker_unavailable() -> errors.Unavailable:
     return errors.Unavailable("broker_unavailable", "The message broker is away")
+
+
+def _no_broker(error: BaseException) -> errors.Unavailable:
+    if isinstance(error, Congested):
+        return errors.Unavailable("broker_blocked", "The message broker takes no messages now")
+    return _broker_unavailable()
+
+
+def _not_understood(error: Exception) -> errors.InvalidRequest:
+    return errors.InvalidRequest(
+        "invalid_argument", "The request is not understood", details={"reason": str(error)}
+    )
+
+
+def _error_of(body: bytes) -> errors.PlatformError:
+    try:
+        return errors.from_data(decode_error(body))
+    except UNREADABLE as error:
+        return unreadable_answer(error)

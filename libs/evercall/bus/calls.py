@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from evercall.service.errors import PlatformError
+from evercall.bus.envelope import UNREADABLE
+from evercall.service.errors import Internal, PlatformError
 
 
 class OpenRequests:
@@ -21,11 +22,16 @@ class OpenRequests:
         return future
 
     def answer(self, correlation: str, body: bytes) -> None:
-        """Hands over an answer; one that nobody waits for any more is dropped."""
+        """Hands over an answer; one that nobody waits for any more is dropped. One that can't be read fails
+        its request alone."""
         entry = self._open.get(correlation)
-        if entry is not None and not entry[0].done():
-            future, decode = entry
+        if entry is None or entry[0].done():
+            return
+        future, decode = entry
+        try:
             future.set_result(decode(body))
+        except UNREADABLE as error:
+            future.set_exception(unreadable_answer(error))
 
     def fail(self, correlation: str, error: PlatformError) -> None:
         """Ends one request with an error."""
@@ -37,3 +43,10 @@ class OpenRequests:
         """Ends all requests: the connection that would have brought the answers is gone."""
         for correlation in list(self._open):
             self.fail(correlation, error())
+
+
+def unreadable_answer(error: Exception) -> Internal:
+    """What a caller gets in the place of an answer that is none."""
+    return Internal(
+        "unreadable_answer", "The answer is not understood", details={"reason": str(error)}
+    )

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from evercall.bus.amqp import Channel
+from evercall.bus.amqp import Channel, Declined
+from evercall.bus.connection import Session
+from evercall.service.logging import get_logger
+
+log = get_logger(__name__)
 
 RPC = "evercall.rpc"
 """Direct exchange: `<service>`, `<service>.shard.<n>`, `asterisk.<asterisk_id>`."""
@@ -16,18 +20,24 @@ FARM = "evercall.farm"
 DEAD = "evercall.dead"
 """Fanout exchange, and the queue behind it: messages that could not be handled, with their reason."""
 
-SHARD_ARGUMENTS: dict[str, Any] = {
+PROBE = "evercall.probe"
+"""Queue that every process publishes to now and then, to know whether the broker takes and confirms: a node that
+is cut off from its cluster answers everything else."""
+
+SERVICE_ARGUMENTS: dict[str, Any] = {
+    # A classic queue is away with its node; a quorum queue is there as long as most nodes are.
     "x-queue-type": "quorum",
-    "x-single-active-consumer": True,
     # A replica that stops returns what it holds; RabbitMQ 4 would drop a message after 20 such
     # returns. Messages that really fail are counted by the engine instead.
     "x-delivery-limit": -1,
 }
+"""Of every durable queue."""
 
-SERVICE_ARGUMENTS: dict[str, Any] = {"x-queue-type": "classic"}
+SHARD_ARGUMENTS: dict[str, Any] = {**SERVICE_ARGUMENTS, "x-single-active-consumer": True}
 
-OWN_ARGUMENTS: dict[str, Any] = {"x-queue-type": "classic", "x-expires": 60_000}
-"""A queue of one process: it goes when nobody has used it for a minute."""
+PROBE_ARGUMENTS: dict[str, Any] = {**SERVICE_ARGUMENTS, "x-max-length": 1}
+
+_PRECONDITION_FAILED = 406
 
 
 def shard_key(service: str, shard: int) -> str:
@@ -46,11 +56,46 @@ async def declare(channel: Channel) -> None:
     await channel.declare_exchange(EVENTS, "topic")
     await channel.declare_exchange(FARM, "topic")
     await channel.declare_exchange(DEAD, "fanout")
-    await channel.declare_queue(DEAD, SERVICE_ARGUMENTS)
+
+
+async def declare_dead(session: Session) -> None:
+    """Declares the queue of dead letters."""
+    channel = await declare_durable(session, DEAD, SERVICE_ARGUMENTS)
     await channel.bind(DEAD, DEAD)
+    await channel.close()
 
 
 async def declare_queue(channel: Channel, key: str, arguments: dict[str, Any]) -> None:
     """Declares the durable queue `key` and binds it to `evercall.rpc` under its own name."""
     await channel.declare_queue(key, arguments)
     await channel.bind(key, RPC, key)
+
+
+async def declare_durable(session: Session, name: str, arguments: dict[str, Any]) -> Channel:
+    """Declares a durable queue; returns the channel to go on with. One of the same name that was declared
+    otherwise is replaced when it is empty and nobody uses it.
+
+    Raises:
+        Declined: the broker refuses it.
+    """
+    channel = await session.channel()
+    try:
+        await channel.declare_queue(name, arguments)
+    except Declined as error:
+        if error.code != _PRECONDITION_FAILED:
+            raise
+        channel = await _replace(session, name, arguments)
+    return channel
+
+
+async def _replace(session: Session, name: str, arguments: dict[str, Any]) -> Channel:
+    channel = await session.channel()
+    try:
+        await channel.delete_idle_queue(name)
+    except Declined:
+        hint = "work it off with what made it and delete it (in the lab: make clean)"
+        log.error("queue_of_another_kind", queue=name, hint=hint)
+        raise
+    log.warning("queue_replaced", queue=name)
+    await channel.declare_queue(name, arguments)
+    return channel

@@ -34,6 +34,10 @@ class WireError(ConnectionError):
     """The peer sent what is not AMQP."""
 
 
+class TooLong(ValueError):
+    """A text does not fit into a short string (255 bytes, section 4.2.5.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Properties:
     """The content properties that we use (section 1.8.3 of the specification's definitions)."""
@@ -256,6 +260,8 @@ def _frame(kind: int, channel: int, payload: bytes) -> bytes:
 
 def _to_short_string(text: str) -> bytes:
     raw = text.encode()
+    if len(raw) > 255:
+        raise TooLong(text)
     return bytes([len(raw)]) + raw
 
 
@@ -263,4 +269,5 @@ def _short_string(payload: bytes, at: int) -> tuple[str, int]:
     end = at + 1 + payload[at]
     if end > len(payload):
         raise IndexError
-    return payload[at + 1 : end].decode(), end
+    # One message with a property that is no UTF-8 must not cost the connection with all others.
+    return payload[at + 1 : end].decode(errors="replace"), end

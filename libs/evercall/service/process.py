@@ -17,6 +17,7 @@ import uvloop
 from prometheus_client import Gauge
 from pydantic import ValidationError
 
+from evercall.bus.address import Tls
 from evercall.bus.bus import Bus
 from evercall.service import http, logging
 from evercall.service.health import health_app
@@ -51,9 +52,17 @@ class Process(Generic[S]):
 
     async def bus(self) -> Bus:
         """A bus that connects in the background and keeps itself connected."""
-        url = self.settings.amqp_url.get_secret_value()
-        bus = Bus(url, f"{self.name}/{self.settings.instance}", self.settings.shards)
+        settings = self.settings
+        url = settings.amqp_url.get_secret_value()
+        tls = Tls(
+            settings.amqp_ca_file,
+            settings.amqp_certificate_file,
+            settings.amqp_key_file,
+            settings.amqp_server_name,
+        )
+        bus = Bus(url, f"{self.name}/{settings.instance}", settings.shards, tls)
         self.readiness.add("broker", lambda: bus.connected)
+        self.readiness.add("broker_accepts", lambda: bus.connected and not bus.congested)
         self.on_stop(bus.close)
         self.tasks.start("bus", bus.run())
         return bus

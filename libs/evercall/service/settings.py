@@ -4,9 +4,10 @@ import os
 import socket
 from typing import NamedTuple
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from evercall.bus.address import parse_url
 from evercall.store.address import check_url
 
 PREFIX = "EVERCALL_"
@@ -36,7 +37,24 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
-    amqp_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+    amqp_url: SecretStr = Field(
+        description="amqp://user:password@host:port,host:port/vhost, amqps for TLS; the hosts are nodes of one"
+        " cluster and are tried in random order"
+    )
+    amqp_ca_file: FilePath | None = Field(
+        default=None,
+        description="amqps: who may vouch for the broker (PEM); empty: the system's authorities",
+    )
+    amqp_certificate_file: FilePath | None = Field(
+        default=None, description="amqps: our certificate (PEM), where the broker asks for one"
+    )
+    amqp_key_file: FilePath | None = Field(
+        default=None, description="amqps: its key (PEM), unless it is in the same file"
+    )
+    amqp_server_name: str = Field(
+        default="",
+        description="amqps: the name in the broker's certificate; empty: the host of the URL",
+    )
     database_url: SecretStr = Field(
         description="postgresql://user:password@host:port,host:port/database, with parameters as of"
         " libpq: `sslmode` (disable, allow, prefer, require, verify-ca, verify-full), `sslrootcert`,"
@@ -69,3 +87,9 @@ class ServiceSettings(BaseSettings):
     def _can_work(cls, value: SecretStr) -> SecretStr:
         check_url(value.get_secret_value())
         return value
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, url: SecretStr) -> SecretStr:
+        parse_url(url.get_secret_value())
+        return url
