@@ -42,6 +42,7 @@ class Session:
         self.consuming = consuming
         self.host = host
         self.ended = asyncio.Event()
+        self._leaving = False
         for connection in (publishing, consuming):
             connection.on_end(self._end)
 
@@ -52,12 +53,13 @@ class Session:
 
     async def close(self) -> None:
         """Ends both connections."""
+        self._leaving = True
         await asyncio.gather(self.publishing.close(), self.consuming.close())
 
     def _end(self) -> None:
-        if self.ended.is_set():
-            return
         self.ended.set()
+        if self._leaving:  # each takes leave of the broker
+            return
         for connection in (self.publishing, self.consuming):
             connection.fail("the other connection of the session is over")
 

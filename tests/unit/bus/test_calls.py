@@ -1,7 +1,8 @@
+import msgspec
 import pytest
 
 from evercall.bus.calls import OpenRequests
-from evercall.service.errors import Unavailable
+from evercall.service.errors import Internal, Unavailable
 
 
 def unavailable() -> Unavailable:
@@ -32,3 +33,14 @@ async def test_all_waiting_callers_hear_of_a_lost_connection() -> None:
     for future in futures:
         with pytest.raises(Unavailable, match="broker_unavailable"):
             await future
+
+
+async def test_an_answer_that_cannot_be_read_fails_its_own_request_only() -> None:
+    requests = OpenRequests()
+    first = requests.open("1", msgspec.json.Decoder(int).decode)
+    second = requests.open("2", msgspec.json.Decoder(int).decode)
+    requests.answer("1", b'"no number"')
+    requests.answer("2", b"22")
+    with pytest.raises(Internal, match="unreadable_answer"):
+        await first
+    assert await second == 22

@@ -133,3 +133,11 @@ def test_what_is_not_amqp_is_a_wire_error(data: bytes) -> None:
 def test_any_bytes_are_frames_or_a_wire_error(data: bytes) -> None:
     with contextlib.suppress(WireError):
         list(Reader().feed(data))
+
+
+def test_a_text_that_is_no_utf_8_is_read_all_the_same() -> None:
+    data = pamqp_frame.marshal(
+        header.ContentHeader(0, 0, commands.Basic.Properties(message_type="ab")), 1
+    )
+    [(_, content)] = list(Reader().feed(data.replace(b"\x02ab", b"\x02\xffb")))
+    assert content == Content(0, Properties("\ufffdb", persistent=False))
