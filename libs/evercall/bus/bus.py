@@ -360,10 +360,6 @@ class Bus:
                 await channel.publish(exchange, key, headers, body, mandatory=mandatory)
         except TimeoutError:
             raise
-        except Refused:
-            raise errors.Unavailable(
-                "message_refused", "The broker could not keep the message", details={"service": key}
-            ) from None
         except Unroutable:
             raise errors.Unavailable(
                 "service_unavailable", "Nobody serves this now", details={"service": key}

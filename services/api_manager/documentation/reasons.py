@@ -68,16 +68,21 @@ REASONS: Mapping[str, Reason] = {
     "QUOTA_EXCEEDED": Reason(
         429, "A quota of the customer is used up: `details[0]` has its name and how much it is."
     ),
+    "MESSAGE_TOO_LARGE": Reason(413, "What would have to be passed on has more than `most` bytes."),
+    "MESSAGE_HEADER_TOO_LONG": Reason(400, "A name in the request has more than 255 bytes."),
     "RATE_LIMIT_EXCEEDED": Reason(429, "Too many requests; wait for `Retry-After` seconds."),
     "REQUEST_UNREADABLE": Reason(
         400, "A service of another version could not read it; upgrade all of them."
     ),
     "INTERNAL": Reason(500, "Our fault. Tell us the `request_id`."),
+    "ANSWER_TOO_LARGE": Reason(500, "Our fault: the answer can't be passed on."),
+    "UNREADABLE_ANSWER": Reason(500, "Our fault: two parts of the platform do not agree."),
     "SERVICE_UNAVAILABLE": Reason(503, "A part of the platform is away; try again."),
     "DRAINING": Reason(503, "This process is about to leave; another one takes the stream."),
     "TOO_MANY_CONNECTIONS": Reason(503, "This process has as many connections as it may have."),
     "ASTERISK_UNAVAILABLE": Reason(503, "The audio of the call cannot be had now; try again."),
     "BROKER_UNAVAILABLE": Reason(503, "The message broker is away; try again."),
+    "BROKER_BLOCKED": Reason(503, "The message broker takes nothing now; try again."),
     "STORE_UNAVAILABLE": Reason(503, "The database is away; try again."),
     "REQUEST_TIMEOUT": Reason(
         504, "No answer in time. It may have been done: repeat with the same `Idempotency-Key`."
