@@ -33,8 +33,8 @@ def _probe(process: Process, farm: Farm, paths: LabPaths) -> str:
     match process.kind:
         case Kind.POSTGRESQL:
             return _postgresql(process, paths)
-        case Kind.RABBITMQ:
-            # It listens for clients when everything else of its start is done.
+        case Kind.EPMD | Kind.RABBITMQ:
+            # RabbitMQ listens for clients when everything else of its start is done.
             return _connects(process.endpoints[0].address, process.endpoints[0].port)
         case Kind.NGINX:
             return _connects(farm.network.api, HTTP_PORT)

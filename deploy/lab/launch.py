@@ -11,11 +11,9 @@ from pathlib import Path
 
 from deploy.lab import rootfs
 from deploy.lab.paths import LabPaths
-from deploy.lab.plan import Farm, Kind, Process
+from deploy.lab.plan import Farm, Kind, Process, erlang_node
 from deploy.lab.render import etc_of
 from deploy.lab.rootfs import Bind
-
-RABBITMQ_NODE = "rabbit@rabbitmq"
 
 _BASE_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -102,6 +100,12 @@ def _server(process: Process, farm: Farm, paths: LabPaths) -> _Server:
                 stop_signal="INT",  # "fast": SIGTERM would wait until every client has gone
                 stop_seconds=30,
             )
+        case Kind.EPMD:
+            return _Server(
+                argv=["epmd", "-port", str(farm.network.epmd_port)],
+                binds=[],
+                environment={"ERL_EPMD_ADDRESS": _epmd_addresses(farm)},
+            )
         case Kind.RABBITMQ:
             return _Server(
                 argv=["/usr/lib/rabbitmq/bin/rabbitmq-server"],
@@ -146,8 +150,8 @@ def _rabbitmq_environment(process: Process, farm: Farm) -> Mapping[str, str]:
     interface = process.address.replace(".", ",")
     return {
         "HOME": "/var/lib/rabbitmq",
-        "RABBITMQ_NODENAME": RABBITMQ_NODE,
-        "RABBITMQ_DIST_PORT": str(farm.network.erlang_distribution_port),
+        "RABBITMQ_NODENAME": erlang_node(process),
+        "RABBITMQ_DIST_PORT": str(farm.network.erlang_distribution_port(process.index)),
         "RABBITMQ_LOGS": "-",
         # Lets the start script become the Erlang machine instead of staying beside it.
         "RUNNING_UNDER_SYSTEMD": "true",
@@ -155,10 +159,14 @@ def _rabbitmq_environment(process: Process, farm: Farm) -> Mapping[str, str]:
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
         f"-kernel inet_dist_use_interface {{{interface}}}",
         "RABBITMQ_CTL_ERL_ARGS": "+S 1:1",
-        "ERL_EPMD_ADDRESS": process.address,
+        "ERL_EPMD_ADDRESS": _epmd_addresses(farm),
         "ERL_EPMD_PORT": str(farm.network.epmd_port),
         "ERL_CRASH_DUMP_SECONDS": "0",
     }
+
+
+def _epmd_addresses(farm: Farm) -> str:
+    return ",".join(node.address for node in farm.of_kind(Kind.RABBITMQ))
 
 
 def make_folders(process: Process, paths: LabPaths) -> None:

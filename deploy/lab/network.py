@@ -1,7 +1,7 @@
 """The lab's addresses and ports: one plan below a prefix of 127.0.0.0/8 (here 127.20).
 
     127.20.0.x   shared: load balancers (.10 external SIP, .20 Asterisk, .30 Kamailio, .40 API,
-                 .45 audio), .50 PostgreSQL, .60 RabbitMQ
+                 .45 audio), .50 PostgreSQL, .60 to .62 RabbitMQ
     127.20.1.x   Kamailio i: external i, internal 100+i
     127.20.2.x   RTPEngine i: external media and control i, internal media 100+i
     127.20.3.x   Asterisk of the call farm i
@@ -29,9 +29,9 @@ AUDIO_PORT = 8081
 POSTGRESQL_PORT = 5432
 AMQP_PORT = 5672
 # epmd listens on 127.0.0.1 too, whatever it is told, and RabbitMQ does not start unless its
-# distribution port is free on all addresses: ports of their own keep two labs apart.
+# distribution port is free on all addresses: ports of their own keep two labs, and two nodes, apart.
 EPMD_FIRST_PORT = 4400
-ERLANG_DISTRIBUTION_FIRST_PORT = 4700
+ERLANG_DISTRIBUTION_FIRST_PORTS = (4700, 4100, 3800)
 # What nobody in the internet has (IANA's registry of special-purpose addresses, RFC 6890).
 RESERVED_NETWORKS = (
     "0.0.0.0/8",
@@ -81,9 +81,8 @@ class Network:
     def postgresql(self) -> str:
         return self.address(0, 50)
 
-    @property
-    def rabbitmq(self) -> str:
-        return self.address(0, 60)
+    def rabbitmq(self, index: int) -> str:
+        return self.address(0, 59 + index)
 
     def kamailio_external(self, index: int) -> str:
         return self.address(1, index)
@@ -104,9 +103,8 @@ class Network:
     def epmd_port(self) -> int:
         return EPMD_FIRST_PORT + self._number
 
-    @property
-    def erlang_distribution_port(self) -> int:
-        return ERLANG_DISTRIBUTION_FIRST_PORT + self._number
+    def erlang_distribution_port(self, index: int) -> int:
+        return ERLANG_DISTRIBUTION_FIRST_PORTS[index - 1] + self._number
 
     @property
     def _number(self) -> int:

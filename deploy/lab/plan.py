@@ -37,6 +37,7 @@ class Kind(StrEnum):
     """What a process is, which decides how it is started and when it is ready."""
 
     POSTGRESQL = "postgresql"
+    EPMD = "epmd"
     RABBITMQ = "rabbitmq"
     NGINX = "nginx"
     RTPENGINE = "rtpengine"
@@ -100,12 +101,19 @@ class Farm:
         return f"http://{self.network.api}:{HTTP_PORT}"
 
 
+def erlang_node(process: Process) -> str:
+    """The name of a broker's node. epmd knows the part before the @, so each has its own."""
+    return (
+        f"rabbit@{process.name}" if process.index == 1 else f"rabbit-{process.index}@{process.name}"
+    )
+
+
 def plan_farm(settings: Settings, credentials: Credentials, paths: LabPaths) -> Farm:
     """Lay out the farm."""
     network = Network(settings.network)
     servers = (
         _postgresql(network),
-        _rabbitmq(network),
+        *_rabbitmqs(network, settings.rabbitmq),
         *(_rtpengine(network, index) for index in _numbers(settings.rtpengine)),
         *(_asterisk(network, index) for index in _numbers(settings.asterisk_call)),
         _nginx(network),
@@ -124,10 +132,22 @@ def _postgresql(network: Network) -> Process:
     return Process("postgresql", Kind.POSTGRESQL, 1, (endpoint,))
 
 
-def _rabbitmq(network: Network) -> Process:
-    ports = (AMQP_PORT, network.epmd_port, network.erlang_distribution_port)
-    endpoints = tuple(Endpoint("tcp", network.rabbitmq, port) for port in ports)
-    return Process("rabbitmq", Kind.RABBITMQ, 1, endpoints)
+def _rabbitmqs(network: Network, count: int) -> tuple[Process, ...]:
+    """One node brings its epmd (which knows the ports of Erlang nodes by their names) along. Several share
+    one, which must not die with any of them."""
+    if count == 1:
+        return (_rabbitmq(network, 1, (network.epmd_port,)),)
+    addresses = [network.rabbitmq(index) for index in _numbers(count)]
+    sockets = tuple(Endpoint("tcp", address, network.epmd_port) for address in addresses)
+    nodes = (_rabbitmq(network, index) for index in _numbers(count))
+    return (Process("epmd", Kind.EPMD, 1, sockets), *nodes)
+
+
+def _rabbitmq(network: Network, index: int, more: tuple[int, ...] = ()) -> Process:
+    name = "rabbitmq" if index == 1 else f"rabbitmq-{index}"
+    ports = (AMQP_PORT, network.erlang_distribution_port(index), *more)
+    endpoints = tuple(Endpoint("tcp", network.rabbitmq(index), port) for port in ports)
+    return Process(name, Kind.RABBITMQ, index, endpoints)
 
 
 def _nginx(network: Network) -> Process:
@@ -240,9 +260,10 @@ class _Services:
     ) -> Process:
         name = f"{module}-{index}"
         secret, network = self.credentials, self.network
+        nodes = [network.rabbitmq(index) for index in _numbers(self.settings.rabbitmq)]
+        brokers = ",".join(f"{address}:{AMQP_PORT}" for address in nodes)
         values = {
-            "AMQP_URL": f"amqp://evercall:{secret.rabbitmq_password}@{network.rabbitmq}:{AMQP_PORT}"
-            f"/{VIRTUAL_HOST}",
+            "AMQP_URL": f"amqp://evercall:{secret.rabbitmq_password}@{brokers}/{VIRTUAL_HOST}",
             "DATABASE_URL": f"postgresql://evercall:{secret.postgresql_password}"
             f"@{network.postgresql}:{POSTGRESQL_PORT}/{DATABASE}",
             "INSTANCE": name,

@@ -52,7 +52,7 @@ def render_servers(farm: Farm, credentials: Credentials, paths: LabPaths) -> Non
     paths.etc.mkdir(parents=True, exist_ok=True, mode=0o700)
     (paths.etc / "hosts").write_text(hosts(farm))
     for process in farm.processes:
-        if process.kind is not Kind.SERVICE:
+        if process.kind not in (Kind.SERVICE, Kind.EPMD):
             templates = templates_of(process.kind, paths.project)
             render_folder(templates, variables(process, farm, credentials), etc_of(process, paths))
 
@@ -95,8 +95,8 @@ def variables(process: Process, farm: Farm, credentials: Credentials) -> Variabl
         case Kind.POSTGRESQL:
             return _postgresql(farm)
         case Kind.RABBITMQ:
-            return _rabbitmq(farm, credentials)
-        case Kind.SERVICE:
+            return _rabbitmq(process, farm, credentials)
+        case Kind.SERVICE | Kind.EPMD:
             return {}
 
 
@@ -240,9 +240,11 @@ def _postgresql(farm: Farm) -> Variables:
     }
 
 
-def _rabbitmq(farm: Farm, credentials: Credentials) -> Variables:
+def _rabbitmq(process: Process, farm: Farm, credentials: Credentials) -> Variables:
+    nodes = [plan.erlang_node(node) for node in farm.of_kind(Kind.RABBITMQ)]
     return {
-        "ADDRESS": farm.network.rabbitmq,
+        "ADDRESS": process.address,
+        "NODES": nodes if len(nodes) > 1 else [],
         "PORT": ports.AMQP_PORT,
         "USERNAME": plan.USERNAME,
         "PASSWORD": credentials.rabbitmq_password,

@@ -18,10 +18,11 @@ ENVIRONMENT_PREFIX = "EVERCALL_LAB_"
 
 # The address plan gives each kind of process nine addresses.
 _MOST_OF_A_KIND = 9
-_MOST = {"shards": 64, "dial_timeout": 600}
+_MOST = {"shards": 64, "dial_timeout": 600, "rabbitmq": 3}
 
 _HELP = {
     "network": "first two numbers of the lab's addresses: one lab per prefix can run at a time",
+    "rabbitmq": "nodes of the broker, 1 or 3 in a cluster: to change it, start from an empty .lab/var",
     "kamailio": "how many Kamailio",
     "rtpengine": "how many RTPEngine",
     "asterisk_call": "how many Asterisk of the call farm; each brings its asterisk_proxy",
@@ -42,6 +43,7 @@ class Settings:
     """The lab's settings with their defaults."""
 
     network: str = "127.20"
+    rabbitmq: int = 1
     kamailio: int = 2
     rtpengine: int = 1
     asterisk_call: int = 2
@@ -113,6 +115,8 @@ def _check(name: str, value: object) -> None:
         most = _MOST.get(name, _MOST_OF_A_KIND)
         if not 1 <= value <= most:
             raise LabError(f"setting {name} is {value}", f"it must be 1 to {most}")
+        if name == "rabbitmq" and value == 2:
+            raise LabError("setting rabbitmq is 2", "it must be 1 or 3: one of two is no majority")
 
 
 def _check_network(prefix: str) -> None:

@@ -64,7 +64,9 @@ def _write_wrappers(lab: Lab) -> None:
 
 def _bake_cookie(lab: Lab) -> None:
     """What Erlang nodes, and rabbitmqctl, know each other by."""
-    write_private(lab.paths.var / "rabbitmq" / ".erlang.cookie", lab.credentials.erlang_cookie)
+    for node in lab.farm.of_kind(Kind.RABBITMQ):
+        cookie = data_folder(node, lab.paths) / ".erlang.cookie"
+        write_private(cookie, lab.credentials.erlang_cookie)
 
 
 def _make_cluster(lab: Lab) -> None:

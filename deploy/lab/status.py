@@ -11,6 +11,7 @@ from deploy.lab.supervisor import ProcessState
 
 _PACKAGES = {
     Kind.POSTGRESQL: "postgresql",
+    Kind.EPMD: "erlang-base",
     Kind.RABBITMQ: "rabbitmq-server",
     Kind.NGINX: "nginx",
     Kind.RTPENGINE: "rtpengine-daemon",

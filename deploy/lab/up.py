@@ -7,7 +7,7 @@ import subprocess
 from deploy.lab.errors import LabError
 from deploy.lab.host import check_free, processes_running
 from deploy.lab.lab import Lab
-from deploy.lab.plan import Kind, Process
+from deploy.lab.plan import Farm, Kind, Process
 from deploy.lab.progress import Progress
 from deploy.lab.render import render_servers
 from deploy.lab.setup import set_up
@@ -99,11 +99,16 @@ def _groups(lab: Lab) -> list[tuple[str, tuple[Process, ...]]]:
     """In the order of starting. What is in one group may start together."""
     farm = lab.farm
     return [
-        ("database and broker", farm.of_kind(Kind.POSTGRESQL) + farm.of_kind(Kind.RABBITMQ)),
+        ("database and broker", _backing(farm)),
         ("media and switches", farm.of_kind(Kind.RTPENGINE) + farm.of_kind(Kind.ASTERISK)),
         ("edge", farm.of_kind(Kind.KAMAILIO) + farm.of_kind(Kind.NGINX)),
         ("services", farm.of_kind(Kind.SERVICE)),
     ]
+
+
+def _backing(farm: Farm) -> tuple[Process, ...]:
+    kinds = (Kind.POSTGRESQL, Kind.EPMD, Kind.RABBITMQ)
+    return tuple(process for kind in kinds for process in farm.of_kind(kind))
 
 
 def _start(lab: Lab, progress: Progress) -> None:

@@ -53,6 +53,7 @@ Handler = Callable[[Any], Awaitable[msgspec.Struct]]
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 PUBLISH_TIMEOUT = 5.0
+PROBE_ID = "probe"
 PROBE_INTERVAL = 2.0
 MOST_PROBES_MISSED = 2
 """Probes without a confirm, each waited for `PUBLISH_TIMEOUT`, after which another node is tried."""
@@ -561,7 +562,7 @@ async def _declare_probe(session: Session) -> None:
 
 async def _probe(channel: Channel) -> bool:
     """Whether the broker confirms a message within the time."""
-    headers = properties("probe", message_id="", persistent=False)
+    headers = properties("probe", message_id=PROBE_ID, persistent=False)
     try:
         async with asyncio.timeout(PUBLISH_TIMEOUT):
             await channel.publish("", topology.PROBE, headers, b"")

@@ -1,14 +1,17 @@
 """The farm as data."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 
 from deploy.lab.credentials import Credentials
+from deploy.lab.errors import LabError
 from deploy.lab.network import Network
 from deploy.lab.paths import LabPaths
-from deploy.lab.plan import Farm, Kind, plan_farm
-from deploy.lab.settings import Settings
+from deploy.lab.plan import Farm, Kind, erlang_node, plan_farm
+from deploy.lab.settings import Settings, load_settings
+from evercall.bus.address import parse_url
 
 
 def test_the_default_farm_is_what_the_documentation_says(farm: Farm) -> None:
@@ -53,6 +56,28 @@ def test_no_two_processes_share_a_name_or_a_socket(
     assert len(names) == 3 + count * 9
     assert len(set(names)) == len(names)
     assert len(set(sockets)) == len(sockets)
+
+
+def test_a_broker_of_three_nodes_shares_one_epmd_and_services_know_all(
+    credentials: Credentials, paths: LabPaths
+) -> None:
+    farm = plan_farm(Settings(rabbitmq=3), credentials, paths)
+    nodes = farm.of_kind(Kind.RABBITMQ)
+    assert [node.name for node in nodes] == ["rabbitmq", "rabbitmq-2", "rabbitmq-3"]
+    assert len({erlang_node(node).partition("@")[0] for node in nodes}) == 3
+    epmd_port = farm.network.epmd_port
+    sockets = [e for process in farm.processes for e in process.endpoints if e.port == epmd_port]
+    assert sorted(e.address for e in sockets) == sorted(node.address for node in nodes)
+    # RabbitMQ wants its distribution port for itself on all addresses.
+    assert len({node.endpoints[1].port for node in nodes}) == 3
+    for service in farm.of_kind(Kind.SERVICE):
+        address = parse_url(dict(service.environment)["EVERCALL_AMQP_URL"])
+        assert [host.name for host in address.hosts] == [node.address for node in nodes]
+
+
+def test_two_nodes_of_a_broker_are_refused() -> None:
+    with pytest.raises(LabError, match="rabbitmq is 2"):
+        load_settings(Path("/nowhere"), {"EVERCALL_LAB_RABBITMQ": "2"})
 
 
 def test_everything_stays_below_the_prefix(credentials: Credentials, paths: LabPaths) -> None:
