@@ -55,8 +55,9 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 PUBLISH_TIMEOUT = 5.0
 PROBE_ID = "probe"
 PROBE_INTERVAL = 2.0
+PROBE_TIMEOUT = 3.0
 MOST_PROBES_MISSED = 2
-"""Probes without a confirm, each waited for `PUBLISH_TIMEOUT`, after which another node is tried."""
+"""Probes without a confirm after which another node is tried: within ten seconds."""
 RETRY_DELAY = 0.2
 FIRST_AGAIN, LAST_AGAIN = 0.1, 10.0
 """Seconds until a durable event is given to its handler again."""
@@ -564,7 +565,7 @@ async def _probe(channel: Channel) -> bool:
     """Whether the broker confirms a message within the time."""
     headers = properties("probe", message_id=PROBE_ID, persistent=False)
     try:
-        async with asyncio.timeout(PUBLISH_TIMEOUT):
+        async with asyncio.timeout(PROBE_TIMEOUT):
             await channel.publish("", topology.PROBE, headers, b"")
     except BROKER_ERRORS:
         return False
