@@ -109,7 +109,7 @@ class Bus:
         return self._connection.connected
 
     @property
-    def congested(self) -> bool:
+    def blocked(self) -> bool:
         """Whether the broker is there, but takes or confirms no messages: an alarm, a node cut off from its
         cluster, a network or disk that is too slow. Who works off a backlog takes no more of it meanwhile;
         what is published is refused (`Unavailable`)."""
@@ -128,9 +128,8 @@ class Bus:
     async def run(self) -> None:
         """Keeps the connection until `close`."""
         await self._connection.add(self._setup)
-        await self._connection.add(topology.declare_dead)
         await self._connection.add(_declare_probe)
-        CONGESTED.set_function(lambda: float(self.congested))
+        CONGESTED.set_function(lambda: float(self.blocked))
         watch = asyncio.ensure_future(self._watch())
         try:
             await self._connection.run()
@@ -237,7 +236,8 @@ class Bus:
         """Publishes to `evercall.rpc`; returns when the broker has it safe.
 
         Raises:
-            Unavailable: the broker is away, or nobody ever declared such a queue.
+            Unavailable: the broker is away or takes nothing now, or nobody ever declared such a queue. Without a
+                confirm in time the message may arrive all the same.
         """
         identifier = message_id or new_id()
         headers = properties(tag_of(message), message_id=identifier.hex)
@@ -361,7 +361,9 @@ class Bus:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
                 await channel.publish(exchange, key, headers, body, mandatory=mandatory)
         except TimeoutError:
-            raise
+            raise errors.Unavailable(
+                "broker_blocked", "The message broker has not confirmed the message in time"
+            ) from None
         except Unroutable:
             raise errors.Unavailable(
                 "service_unavailable", "Nobody serves this now", details={"service": key}

@@ -17,9 +17,6 @@ EVENTS = "evercall.events"
 FARM = "evercall.farm"
 """Topic exchange: heartbeats of the farm."""
 
-DEAD = "evercall.dead"
-"""Fanout exchange, and the queue behind it: messages that could not be handled, with their reason."""
-
 PROBE = "evercall.probe"
 """Queue that every process publishes to now and then, to know whether the broker takes and confirms: a node that
 is cut off from its cluster answers everything else."""
@@ -55,14 +52,6 @@ async def declare(channel: Channel) -> None:
     await channel.declare_exchange(RPC, "direct")
     await channel.declare_exchange(EVENTS, "topic")
     await channel.declare_exchange(FARM, "topic")
-    await channel.declare_exchange(DEAD, "fanout")
-
-
-async def declare_dead(session: Session) -> None:
-    """Declares the queue of dead letters."""
-    channel = await declare_durable(session, DEAD, SERVICE_ARGUMENTS)
-    await channel.bind(DEAD, DEAD)
-    await channel.close()
 
 
 async def declare_queue(channel: Channel, key: str, arguments: dict[str, Any]) -> None:

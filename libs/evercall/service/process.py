@@ -62,7 +62,7 @@ class Process(Generic[S]):
         )
         bus = Bus(url, f"{self.name}/{settings.instance}", settings.shards, tls)
         self.readiness.add("broker", lambda: bus.connected)
-        self.readiness.add("broker_accepts", lambda: bus.connected and not bus.congested)
+        self.readiness.add("broker_accepts", lambda: bus.connected and not bus.blocked)
         self.on_stop(bus.close)
         self.tasks.start("bus", bus.run())
         return bus

@@ -68,7 +68,7 @@ async def test_an_alarm_stops_publishers_and_nobody_else(
     await asyncio.to_thread(broker.control, node, *raised)
     try:
         # Nobody publishes anything: the probe notices.
-        await until(lambda: bus.congested)
+        await until(lambda: bus.blocked)
         may_work.set()
         await until(lambda: len(heard) == COUNT)
         await until_empty(broker, key)
@@ -85,7 +85,7 @@ async def test_an_alarm_stops_publishers_and_nobody_else(
     finally:
         await asyncio.to_thread(broker.control, node, *lifted)
 
-    await until(lambda: not bus.congested)
+    await until(lambda: not bus.blocked)
     await bus.publish(key, Note(number=COUNT))
     await until(lambda: heard[-1] == COUNT)
     assert heard == list(range(COUNT + 1))
@@ -116,7 +116,7 @@ async def test_an_answer_waits_for_the_end_of_the_alarm(broker: Brokers, bus: Bu
     await asked.wait()
     await asyncio.to_thread(broker.control, node, "set_disk_free_limit", "900000GB")
     try:
-        await until(lambda: bus.congested)
+        await until(lambda: bus.blocked)
         answer.set()
         await asyncio.sleep(0.5)
         assert not waiting.done()

@@ -67,7 +67,7 @@ async def test_a_publish_that_is_not_confirmed_is_told_and_leaves_nothing_behind
                 got += [note.number for note in await heard.get()]
         # What was not confirmed had arrived all the same: the publisher can't know.
         assert got == [1] * 50 + [2]
-        assert not bus.congested
+        assert not bus.blocked
         assert bus._connection.session is session
 
 
@@ -83,4 +83,4 @@ async def test_a_silent_broker_is_left_in_time_and_found_again(
             await bus.publish("anywhere", Note(number=1))
         network.mend()
         await until(lambda: bus.connected, 15.0)
-        await until(lambda: not bus.congested)
+        await until(lambda: not bus.blocked)
