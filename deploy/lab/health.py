@@ -12,7 +12,7 @@ import uuid
 
 from deploy.lab import rootfs
 from deploy.lab.launch import postgresql_tool
-from deploy.lab.network import HTTP_PORT, POSTGRESQL_PORT
+from deploy.lab.network import POSTGRESQL_PORT
 from deploy.lab.paths import LabPaths
 from deploy.lab.plan import Endpoint, Farm, Kind, Process
 
@@ -37,7 +37,7 @@ def _probe(process: Process, farm: Farm, paths: LabPaths) -> str:
             # RabbitMQ listens for clients when everything else of its start is done.
             return _connects(process.endpoints[0].address, process.endpoints[0].port)
         case Kind.NGINX:
-            return _connects(farm.network.api, HTTP_PORT)
+            return _connects(process.address, process.endpoints[0].port)
         case Kind.RTPENGINE:
             return _rtpengine(process.endpoints[0])
         case Kind.KAMAILIO:

@@ -116,7 +116,7 @@ def plan_farm(settings: Settings, credentials: Credentials, paths: LabPaths) -> 
         *_rabbitmqs(network, settings.rabbitmq),
         *(_rtpengine(network, index) for index in _numbers(settings.rtpengine)),
         *(_asterisk(network, index) for index in _numbers(settings.asterisk_call)),
-        _nginx(network),
+        *_nginx(network),
         *(_kamailio(network, index) for index in _numbers(settings.kamailio)),
     )
     services = _Services(settings, network, credentials, paths)
@@ -150,11 +150,15 @@ def _rabbitmq(network: Network, index: int, more: tuple[int, ...] = ()) -> Proce
     return Process(name, Kind.RABBITMQ, index, endpoints)
 
 
-def _nginx(network: Network) -> Process:
+def _nginx(network: Network) -> tuple[Process, Process]:
+    """One for HTTP and one for SIP: what happens to the first is nothing to the second."""
     sip = (network.external_sip, network.internal_asterisk, network.internal_kamailio)
-    endpoints = [Endpoint(kind, address, SIP_PORT) for address in sip for kind in ("udp", "tcp")]
-    endpoints += [Endpoint("tcp", address, HTTP_PORT) for address in (network.api, network.audio)]
-    return Process("nginx", Kind.NGINX, 1, tuple(endpoints))
+    calls = [Endpoint(kind, address, SIP_PORT) for address in sip for kind in ("tcp", "udp")]
+    web = [Endpoint("tcp", address, HTTP_PORT) for address in (network.api, network.audio)]
+    return (
+        Process("nginx", Kind.NGINX, 1, tuple(web)),
+        Process("nginx-sip", Kind.NGINX, 2, tuple(calls)),
+    )
 
 
 def _rtpengine(network: Network, index: int) -> Process:

@@ -91,7 +91,7 @@ def variables(process: Process, farm: Farm, credentials: Credentials) -> Variabl
         case Kind.RTPENGINE:
             return _rtpengine(process, farm)
         case Kind.NGINX:
-            return _nginx(farm)
+            return _nginx(process, farm)
         case Kind.POSTGRESQL:
             return _postgresql(farm)
         case Kind.RABBITMQ:
@@ -209,7 +209,7 @@ def _rtpengine(process: Process, farm: Farm) -> Variables:
     }
 
 
-def _nginx(farm: Farm) -> Variables:
+def _nginx(process: Process, farm: Farm) -> Variables:
     network = farm.network
     kamailios, asterisks = farm.of_kind(Kind.KAMAILIO), farm.of_kind(Kind.ASTERISK)
     outside = [f"{network.kamailio_external(peer.index)}:{ports.SIP_PORT}" for peer in kamailios]
@@ -218,17 +218,20 @@ def _nginx(farm: Farm) -> Variables:
     media = [f"{peer.address}:{ports.HTTP_PORT}" for peer in farm.of_module("media_manager")]
     apis = [f"{peer.address}:{ports.HTTP_PORT}" for peer in farm.of_module("api_manager")]
     audio = [f"{peer.address}:{ports.AUDIO_PORT}" for peer in farm.of_module("call_manager")]
+    sip = [
+        ("kamailio_external", network.external_sip, outside),
+        ("kamailio_internal", network.internal_kamailio, inside),
+        ("asterisk", network.internal_asterisk, calls),
+    ]
+    web = [
+        ("api", network.api, ports.HTTP_PORT, apis),
+        ("audio", network.audio, ports.HTTP_PORT, audio),
+    ]
+    is_web = process.endpoints[0].port == ports.HTTP_PORT
     return {
         "SIP_PORT": ports.SIP_PORT,
-        "SIP_BALANCERS": [
-            ("kamailio_external", network.external_sip, outside),
-            ("kamailio_internal", network.internal_kamailio, inside),
-            ("asterisk", network.internal_asterisk, calls),
-        ],
-        "HTTP_BALANCERS": [
-            ("api", network.api, ports.HTTP_PORT, apis),
-            ("audio", network.audio, ports.HTTP_PORT, audio),
-        ],
+        "SIP_BALANCERS": [] if is_web else sip,
+        "HTTP_BALANCERS": web if is_web else [],
         "MEDIA_STREAMS": media,
     }
 

@@ -18,6 +18,9 @@ from deploy.lab.paths import LabPaths
 
 SUITE = "forky"
 
+# Of each server's /tmp, which is in memory: nginx keeps there what clients upload.
+_TEMPORARY_BYTES = 256 * 1024 * 1024
+
 PACKAGES = (
     "asterisk",
     "asterisk-modules",
@@ -163,7 +166,8 @@ def command(
     for name in ("bin", "sbin", "lib", "lib64"):
         line += ["--symlink", f"usr/{name}", f"/{name}"]
     line += ["--dir", "/run", "--symlink", "/run", "/var/run"]
-    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    line += ["--proc", "/proc", "--dev", "/dev"]
+    line += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
     # Asterisk resolves its own host name for every call, so all names of the farm are known here.
     line += ["--ro-bind-try", str(paths.etc / "hosts"), "/etc/hosts"]
     for bind in binds:

@@ -123,6 +123,21 @@ def test_a_client_is_answered_where_it_sends_from(rig: Rig) -> None:
     assert len(outside) >= _PACKETS * 0.8
 
 
+def test_a_third_party_is_heard_by_nobody(rig: Rig) -> None:
+    """It knows the ports of both ends. Its packets come after those that were learned."""
+    with (
+        _call(rig, 0) as ends,
+        _udp(rig.network.address(9, 66)) as outside,
+        _udp(rig.network.asterisk_call(9)) as inside,
+    ):
+        _pass(ends.client, ends.client_sends_to, 0, _SILENCE[0], ends.asterisk)
+        _pass(ends.asterisk, ends.asterisk_sends_to, 0, _SILENCE[0], ends.client)
+        assert _pass(outside, ends.client_sends_to, 0, _SILENCE[0], ends.asterisk) == []
+        assert _pass(inside, ends.asterisk_sends_to, 0, _SILENCE[0], ends.client) == []
+        again = _pass(ends.client, ends.client_sends_to, 0, _SILENCE[0], ends.asterisk)
+        assert len(again) >= _PACKETS * 0.8
+
+
 def test_a_call_has_one_relay_whoever_asks(rig: Rig) -> None:
     """Kamailio 1 makes the offer and Kamailio 2 the answer; neither tells the other which RTPEngine it took."""
     nodes = []

@@ -22,6 +22,7 @@ def test_the_default_farm_is_what_the_documentation_says(farm: Farm) -> None:
         "asterisk-call-1",
         "asterisk-call-2",
         "nginx",
+        "nginx-sip",
         "kamailio-1",
         "kamailio-2",
         "route_manager-1",
@@ -53,7 +54,7 @@ def test_no_two_processes_share_a_name_or_a_socket(
     farm = plan_farm(settings, credentials, paths)
     names = [process.name for process in farm.processes]
     sockets = [endpoint for process in farm.processes for endpoint in process.endpoints]
-    assert len(names) == 3 + count * 9
+    assert len(names) == 4 + count * 9
     assert len(set(names)) == len(names)
     assert len(set(sockets)) == len(sockets)
 

@@ -43,7 +43,7 @@ def test_rendered_files_may_hold_secrets_and_are_private(
 def test_the_balancers_know_every_backend(credentials: Credentials, paths: LabPaths) -> None:
     farm = plan_farm(Settings(kamailio=3, asterisk_call=4), credentials, paths)
     render_servers(farm, credentials, paths)
-    text = (etc_of(farm.named("nginx"), paths) / "nginx.conf").read_text()
+    text = (etc_of(farm.named("nginx-sip"), paths) / "nginx.conf").read_text()
     addresses = [farm.network.kamailio_external(i) for i in (1, 2, 3)]
     addresses += [farm.network.kamailio_internal(i) for i in (1, 2, 3)]
     addresses += [farm.network.asterisk_call(i) for i in (1, 2, 3, 4)]
