@@ -13,12 +13,13 @@ from call_manager import ari_events
 from call_manager.domain import messages
 from call_manager.domain.call import CallState
 from call_manager.domain.media import is_media_channel, is_orphaned
-from evercall.actor.turn import Delivery, LiveActors
+from evercall.actor.turn import Delivery, LiveActors, Unreadable
 from evercall.contracts.asterisk import (
     AsteriskEvents,
     AsteriskLost,
     AsteriskSnapshot,
     CommandsRefused,
+    OwnedEvent,
 )
 from evercall.contracts.base import Message
 from evercall.contracts.call import CallCreate, CallDelete, CallFlowStopped, CallHangup
@@ -94,12 +95,21 @@ def receive(message: Message, live: LiveActors) -> Iterable[Delivery]:
 
 def _from_events(message: AsteriskEvents) -> Iterator[Delivery]:
     for owned in message.events:
-        event = ari_events.decode(owned.event)
-        heard = None if event is None else _MAPPERS[type(event)](message, owned.actor, event)
+        heard = _heard(message, owned)
         if heard is None:
             UNUSED.inc()
         else:
             yield Delivery(KIND, owned.actor, heard)
+
+
+def _heard(message: AsteriskEvents, owned: OwnedEvent) -> Message | None:
+    """What a call is to hear of one event. An event that cannot be read must not take those of other calls,
+    which came in the same message, with it."""
+    try:
+        event = ari_events.decode(owned.event)
+        return None if event is None else _MAPPERS[type(event)](message, owned.actor, event)
+    except (ValueError, LookupError) as error:
+        return Unreadable(reason=f"{type(error).__name__}: {error}")
 
 
 def _from_snapshot(message: AsteriskSnapshot, live: LiveActors) -> Iterator[Delivery]:

@@ -74,13 +74,15 @@ def replayed(row: Row) -> Letter:
     a request any more, so it asks for none.
 
     Raises:
-        Refusal: it stands for a timer, which no message can.
+        Refusal: it stands for a timer, which no message can, or is an answer that nobody waits for.
     """
     if row.type == TIMER:
         raise Refusal(f"{row.id} is a timer: its actor's next owner lets it fire again by itself")
-    correlation = row.property.get("correlation_id")
-    if row.type not in (ANSWER, ERROR):
-        correlation = f"{REPLAY}{row.actor}" if row.actor else None
+    if row.type in (ANSWER, ERROR):
+        raise Refusal(
+            f"{row.id} is an answer: its actor heard of an error instead, and waits no more"
+        )
+    correlation = f"{REPLAY}{row.actor}" if row.actor else None
     headers = Properties(type=row.type, message_id=row.id.hex, correlation_id=correlation)
     return Letter(topology.RPC, topology.shard_key(row.service, row.shard), headers, row.body)
 

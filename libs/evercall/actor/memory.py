@@ -5,7 +5,7 @@ database bring it again.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from evercall.bus.envelope import Incoming
 
 BATCH = 512
 """Messages that are worked off together, at most."""
+
+LONGEST_HOLD = timedelta(seconds=1)
 
 SEEN = 100_000
 """Ids of handled messages that a shard keeps in memory."""
@@ -86,8 +88,10 @@ class Inbox:
         return items
 
     def put_back(self) -> None:
-        """What was taken waits again, before everything that came later."""
-        self._waiting.extendleft(reversed(self.taken))
+        """What was taken waits again, before everything that came later. Words of this process to itself are
+        dropped: whoever claims the shards schedules timers and asks ports again."""
+        everything = (*self.taken, *self._waiting)
+        self._waiting = deque(one for one in everything if isinstance(one, Delivered))
         self.taken = []
 
     def settle(self) -> list[Item]:
@@ -96,10 +100,11 @@ class Inbox:
         return items
 
     def keep_only(self, channel: Channel | None) -> None:
-        """Drops what another session brought: the broker brings it again. Puts back what was taken."""
+        """Drops what another session brought: the broker brings it again."""
         self.put_back()
-        kept = (one for one in self._waiting if isinstance(one, Inner) or one.channel is channel)
-        self._waiting = deque(kept)
+        self._waiting = deque(
+            one for one in self._waiting if isinstance(one, Delivered) and one.channel is channel
+        )
 
 
 @dataclass(slots=True)
@@ -115,8 +120,10 @@ class Held:
     until: datetime | None = None
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it has waited long enough."""
-        return self.until is not None and now >= self.until
+        """Whether it has waited long enough, also by a clock that was set back meanwhile."""
+        if self.until is None:
+            return False
+        return now >= self.until or self.until - now > LONGEST_HOLD
 
 
 def last_delivered(items: Iterable[Item], channel: Channel | None) -> Delivered | None:

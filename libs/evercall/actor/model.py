@@ -10,7 +10,9 @@ three that the engine makes: `Answered`, `Failed` and `TimerFired`.
 
 What was asked and not yet answered is kept beside the state under its `key`. It is sent again by whoever loads
 the actor next, and by time until it is answered or settled. So delivery is at least once, and every receiver
-must be idempotent:
+must be idempotent. That ends with the actor's life: one that is not live (`Index.live`) is not in memory, so what
+it asks or commands as its last word is sent once.
+
 
     effect    kept until                                         travels
     Ask       its answer (`Answered` or `Failed` with its key)   to an actor or service, answer comes back

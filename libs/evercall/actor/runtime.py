@@ -53,6 +53,7 @@ from evercall.actor.turn import (
     Turn,
     Work,
     World,
+    check_route,
 )
 from evercall.bus import topology
 from evercall.bus.amqp import Channel, Delivery
@@ -66,6 +67,7 @@ from evercall.service.identity import new_id
 from evercall.service.lifecycle import Tasks
 from evercall.service.logging import get_logger
 from evercall.service.process import Process
+from evercall.store.database import STORE_ERRORS
 
 log = get_logger(__name__)
 
@@ -103,10 +105,6 @@ COMMIT = Histogram(
     ["service"],
     buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 5),
 )
-
-
-class Misrouted(Exception):
-    """The message came to a shard that is not its actor's: its sender counts the shards differently."""
 
 
 class Store(Protocol):
@@ -156,7 +154,10 @@ class ActorRuntime:
         self._services = (service, *peers)
         self._commit_time = COMMIT.labels(service)
         self._batches = BATCHES.labels(service)
-        self._heard: dict[str, Counter] = {}
+        tags = (str(kind.__struct_config__.tag) for kind in accepts)
+        self._heard = {
+            kind: MESSAGES.labels(service, kind) for kind in (*tags, ANSWER, ERROR, "unknown")
+        }
         self._decode = msgspec.json.Decoder(Union[accepts]).decode  # noqa: UP007
         self._shards: dict[int, Shard] = {}
         self._inbox = Inbox()
@@ -167,6 +168,8 @@ class ActorRuntime:
         self._stopping = False
         self._session_lost = False
         self._failures = 0
+        self._most = BATCH
+        self._claimed: list[Outgoing] = []
         self._idle = asyncio.Event()
         self._channel: Channel | None = None
         self._sender = Sender(bus, self._tasks, service, shards, self._world.ports, self._answered)
@@ -250,7 +253,7 @@ class ActorRuntime:
             try:
                 await self._store.purge(list(self._shards))
                 dead.set(await self._store.dead_letters())
-            except (PlatformError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (PlatformError, asyncpg.PostgresError, *STORE_ERRORS):
                 log.debug("actor_purge_failed", exc_info=True)
 
     # -- the loop ------------------------------------------------------------------------------
@@ -288,6 +291,8 @@ class ActorRuntime:
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
         FAILURES.labels(self._world.service).inc()
+        # What is too much for the database at once is tried in smaller parts.
+        self._most = max(1, self._most // 2)
         log.warning("actor_store_failed", error=repr(error), failures=self._failures)
         delay = min(LONGEST_RETRY_DELAY, RETRY_DELAY * 2 ** min(self._failures - 1, 8))
         await asyncio.sleep(delay)
@@ -314,7 +319,7 @@ class ActorRuntime:
         self._wake.clear()
         if self._is_full:
             return []
-        return self._inbox.take(BATCH)
+        return self._inbox.take(self._most - len(self._inbox.taken))
 
     @property
     def _is_full(self) -> bool:
@@ -363,13 +368,30 @@ class ActorRuntime:
 
     async def _work(self, items: list[Item]) -> None:
         held = self._held
-        turn = Turn(self._world, self._now(), {}, self._shards)
-        works = self._works(items, held.message_ids, turn)
-        await self._decide(turn, works)
+        turn = Turn(self._world, self._now(), {})
+        await self._decide_all(items, held, turn)
         self._hold(held, turn, items)
-        due = held.is_due(self._now()) or len(self._inbox.taken) >= BATCH
+        due = held.is_due(self._now()) or len(self._inbox.taken) >= self._most
         if turn.outgoing.is_awaited or due:
             await self._finish(held, turn.outgoing)
+
+    async def _decide_all(self, items: Iterable[Item], held: Held, turn: Turn) -> None:
+        works: list[Work] = []
+        for item in items:
+            shard = self._shards.get(item.shard)
+            if shard is None:
+                continue
+            if isinstance(item, Inner):
+                works.append(item.work)
+                continue
+            live = LiveActors(shard.actors)
+            found = self._open(item, shard, live, held, turn)
+            if live.asked and (works or turn.changed):
+                # Whom it concerns depends on what was said before it.
+                await self._decide(turn, works)
+                works, found = [], self._read_again(item, shard, turn)
+            works.extend(found)
+        await self._decide(turn, works)
 
     def _hold(self, held: Held, turn: Turn, items: Iterable[Item]) -> None:
         held.changed.update(turn.changed)
@@ -393,7 +415,11 @@ class ActorRuntime:
         else:
             await self._store.check(held.generations)
         self._failures = 0
+        self._most = min(BATCH, 2 * self._most)
         self._held = Held()
+        claimed, self._claimed = self._claimed, []
+        for pending in claimed:
+            await self._sender.send(pending)
         await self._sender.send(outgoing)
         self._outbox.add(held.outbox)
         self._ack(self._inbox.settle())
@@ -421,7 +447,7 @@ class ActorRuntime:
             turn.run(works)
             for work, error in turn.failed:
                 log.error("decide_failed", actor=str(work.actor), kind=work.kind, exc_info=error)
-            turn.run_failed_again()
+            turn.failed.clear()
             works, turn.unloaded = turn.unloaded, []
 
     async def _load(self, works: Iterable[Work], turn: Turn) -> None:
@@ -454,52 +480,60 @@ class ActorRuntime:
         for row in loaded.unreadable:
             log.error("actor_unreadable", actor=str(row.id), kind=row.kind, reason=row.reason)
 
-    def _works(
-        self, items: Iterable[Item], message_ids: dict[int, list[str]], turn: Turn
+    def _open(
+        self, item: Delivered, shard: Shard, live: LiveActors, held: Held, turn: Turn
     ) -> list[Work]:
-        works: list[Work] = []
-        for item in items:
-            shard = self._shards.get(item.shard)
-            if isinstance(item, Inner):
-                if shard is not None:
-                    works.append(item.work)
-                continue
-            incoming = item.incoming
-            if shard is None or incoming.type == PROBE:
-                continue
-            identifier = _storable_id(incoming.message_id)
-            repeated = identifier in shard.seen
-            try:
-                works.extend(self._read(incoming, item.shard, shard, repeated=repeated))
-            except Exception as error:
-                self._refuse_unread(item, error, turn)
-            if identifier and not repeated:
-                shard.see([identifier])
-                message_ids.setdefault(item.shard, []).append(identifier)
-        return works
+        """A message from the broker as work for actors; remembers that it was handled."""
+        incoming = item.incoming
+        if incoming.type == PROBE:
+            return []
+        identifier = _storable_id(incoming.message_id)
+        repeated = identifier in shard.seen
+        if identifier and not repeated:
+            shard.see([identifier])
+            held.message_ids.setdefault(item.shard, []).append(identifier)
+        try:
+            return self._read(incoming, item.shard, live, repeated=repeated)
+        except Exception as error:
+            self._refuse_unread(item, error, turn)
+            return []
 
-    def _read(self, incoming: Incoming, number: int, shard: Shard, *, repeated: bool) -> list[Work]:
+    def _read_again(self, item: Delivered, shard: Shard, turn: Turn) -> list[Work]:
+        """The same for a message that looks at all live actors, after what came before it was decided."""
+        live = dict(shard.actors)
+        for actor in turn.changed.values():
+            if shard_of(actor.id, self._world.shards) != item.shard:
+                continue
+            if actor.kind.index(actor.state).live:
+                live[actor.id] = actor
+            else:
+                live.pop(actor.id, None)
+        # It was read before, so it can be read.
+        return self._read(item.incoming, item.shard, LiveActors(live), repeated=False)
+
+    def _read(
+        self, incoming: Incoming, number: int, live: LiveActors, *, repeated: bool
+    ) -> list[Work]:
         """A message from the broker as work for actors. What was handled before is dropped, except
         requests: who repeats a request still waits for its answer."""
-        self._count(incoming.type)
+        self._heard.get(incoming.type, self._heard["unknown"]).inc()
         if incoming.type in (ANSWER, ERROR):
+            if repeated:
+                return []
             kind, actor, key = (incoming.correlation_id or "").split("/", 2)
             answer = RawAnswer(key, incoming.body, incoming.type == ERROR)
             works = [Work(kind, UUID(actor), answer, incoming=incoming)]
         else:
             body = self._decode(incoming.body)
-            if repeated and not isinstance(body, Request):
+            if repeated and (not isinstance(body, Request) or _is_replay(incoming)):
                 return []
-            heard = self._world.receive(body, LiveActors(shard.actors))
+            heard = self._world.receive(body, live)
             works = [
                 Work(one.kind, one.actor, one.body, incoming.origin, incoming=incoming)
                 for one in _for_replay(heard, incoming)
             ]
         for work in works:
-            if work.kind not in self._world.kinds:
-                raise Misrouted(f"no actors of the kind {work.kind!r}")
-            if shard_of(work.actor, self._world.shards) != number:
-                raise Misrouted(f"actor {work.actor} in shard {number}")
+            check_route(work, number, self._world)
         return works
 
     def _refuse_unread(self, item: Delivered, error: Exception, turn: Turn) -> None:
@@ -510,12 +544,6 @@ class ActorRuntime:
         if incoming.origin is not None and incoming.type not in (ANSWER, ERROR):
             fault = InvalidRequest("request_unreadable", "The request could not be read")
             turn.outgoing.replies.append((incoming.origin, error_body(fault), True))
-
-    def _count(self, kind: str) -> None:
-        counter = self._heard.get(kind)
-        if counter is None:
-            counter = self._heard[kind] = MESSAGES.labels(self._world.service, kind)
-        counter.inc()
 
     def _remember(self, turn: Turn) -> None:
         """Keeps live actors in memory. Should the commit fail, all memory is dropped."""
@@ -556,13 +584,15 @@ class ActorRuntime:
         self._shards[shard] = owned
         self._count_owned()
         log.info("shard_claimed", shard=shard, generation=claim.generation, live=len(live.actors))
-        turn = Turn(self._world, self._now(), owned.actors, self._shards)
+        turn = Turn(self._world, self._now(), owned.actors)
         for actor in live.actors:
             turn.resend(actor)
             for name, at in actor.timers.items():
                 self._schedule.add(actor.kind.name, actor.id, Due(name, at))
         self._remember(turn)
-        await self._sender.send(turn.outgoing)
+        # Sent once the database has taken something: claims that succeed while commits fail must not send
+        # all of it again and again.
+        self._claimed.append(turn.outgoing)
         self._outbox.add(claim.outbox)
 
     def _count_owned(self) -> None:
@@ -574,6 +604,7 @@ class ActorRuntime:
         """Back to an empty memory. What was taken and not committed waits again, in its order."""
         self._inbox.put_back()
         self._held = Held()
+        self._claimed.clear()
         self._shards.clear()
         self._schedule.clear()
         self._outbox.clear()
@@ -605,12 +636,15 @@ def _storable_id(message_id: str) -> str:
     return message_id if message_id.isprintable() and "," not in message_id else ""
 
 
+def _is_replay(incoming: Incoming) -> bool:
+    return (incoming.correlation_id or "").startswith(REPLAY)
+
+
 def _for_replay(heard: Iterable[Any], incoming: Incoming) -> Iterable[Any]:
     """A dead letter that is replayed is only for the actor that had failed on it."""
-    correlation = incoming.correlation_id or ""
-    if not correlation.startswith(REPLAY):
+    if not _is_replay(incoming):
         return heard
-    only = correlation.removeprefix(REPLAY)
+    only = str(incoming.correlation_id).removeprefix(REPLAY)
     return [one for one in heard if str(one.actor) == only]
 
 

@@ -1,10 +1,12 @@
 """What leaves after a commit: commands, requests, replies, and what the outbox holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
+from prometheus_client import Counter
 
 from evercall.actor.model import Answered, Failed, PendingAsk
 from evercall.actor.store import OutboxRow
@@ -20,6 +22,13 @@ from evercall.service.lifecycle import Tasks
 from evercall.service.logging import get_logger
 
 log = get_logger(__name__)
+
+UNSENDABLE = Counter(
+    "evercall_actor_unsendable_total", "Messages that AMQP cannot carry", ["service"]
+)
+
+PORT_TIMEOUT = 60.0
+"""Seconds that a port may take. It has time-outs of its own; this one is for a port that has a fault."""
 
 COMMAND_LIFE = timedelta(seconds=30)
 """A command that nobody took by then is sent again, or was thought better of: given late it would do harm."""
@@ -45,21 +54,33 @@ class Sender:
         self._shards = shards
         self._ports = ports
         self._answered = answered
+        self._asking: set[tuple[UUID, str, bytes]] = set()
 
     async def send(self, outgoing: Outgoing) -> None:
         """Sends commands (grouped by the Asterisk and its life), requests, replies and notices."""
         try:
             for (asterisk_id, boot_id), commands in outgoing.commands.items():
-                await self._send_commands(asterisk_id, boot_id, commands)
+                await self._guarded(self._send_commands(asterisk_id, boot_id, commands))
             for kind, actor, key, pending in outgoing.asks:
-                await self._send_ask(kind, actor, key, pending)
+                await self._guarded(self._send_ask(kind, actor, key, pending))
             for origin, body, error in outgoing.replies:
-                await self._reply(origin, body, error)
-            for queue, notice in outgoing.notices:
-                headers = properties(tag_of(notice), message_id=new_id().hex, persistent=False)
-                await self._bus.send(topology.RPC, queue, encode(notice), headers)
+                await self._guarded(self._reply(origin, body, error))
+            for queue, tag, notice in outgoing.notices:
+                headers = properties(tag, message_id=new_id().hex, persistent=False)
+                await self._guarded(self._bus.send(topology.RPC, queue, notice, headers))
         except Unavailable:
             log.debug("actor_send_failed")
+
+    async def _guarded(self, sending: Awaitable[None]) -> None:
+        """What the wire cannot carry must not keep the rest from leaving: it was committed, so it would fail
+        again for ever."""
+        try:
+            await sending
+        except Unavailable:
+            raise
+        except (PlatformError, ValueError, TypeError) as error:
+            UNSENDABLE.labels(self._service).inc()
+            log.error("message_not_sendable", exc_info=error)
 
     async def publish(self, rows: Sequence[OutboxRow]) -> bool:
         """Publishes rows of the outbox; returns whether the broker has all of them safe."""
@@ -95,8 +116,7 @@ class Sender:
     async def _send_ask(self, kind: str, actor: UUID, key: str, pending: PendingAsk) -> None:
         port = self._ports.get(pending.service)
         if port is not None:
-            name = f"port-{pending.service}"
-            self._tasks.start(name, self._ask_port(port, kind, actor, key, pending))
+            self._start_port(port, kind, actor, key, pending)
             return
         try:
             kind_of_request = str(class_at(pending.request).__struct_config__.tag)
@@ -115,13 +135,26 @@ class Sender:
         )
         await self._bus.send(topology.RPC, to, bytes(pending.body), headers)
 
+    def _start_port(
+        self, port: Port, kind: str, actor: UUID, key: str, pending: PendingAsk
+    ) -> None:
+        """Asks a port, unless it is at the same question already."""
+        question = (actor, key, bytes(pending.body))
+        if question in self._asking:
+            return
+        self._asking.add(question)
+        answering = self._ask_port(port, kind, actor, key, pending)
+        task = self._tasks.start(f"port-{pending.service}", answering)
+        task.add_done_callback(lambda _: self._asking.discard(question))
+
     async def _ask_port(
         self, port: Port, kind: str, actor: UUID, key: str, pending: PendingAsk
     ) -> None:
         message: Answered | Failed
         try:
             request = msgspec.json.decode(pending.body, type=class_at(pending.request))
-            message = Answered(key=key, body=await port.answer(request))
+            async with asyncio.timeout(PORT_TIMEOUT):
+                message = Answered(key=key, body=await port.answer(request))
         except PlatformError as error:
             message = Failed(key=key, error=error.to_data())
         except Exception:

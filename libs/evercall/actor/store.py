@@ -183,7 +183,7 @@ JOIN unnest($1::int[], $2::bigint[]) AS mine(shard, generation)
 _LIVE = "SELECT id, kind, record FROM {schema}.actor WHERE shard = $1 AND live"
 _SOME = "SELECT id, kind, record FROM {schema}.actor WHERE id = ANY($1::uuid[])"
 _RECENT = """SELECT message_ids FROM {schema}.actor_batch
-WHERE shard = $1 AND at > now() - interval '1 hour'"""
+WHERE shard = $1 AND at > now() - interval '1 hour' ORDER BY at"""
 _OUTBOX = """SELECT id, shard, exchange, routing_key, type, body FROM {schema}.outbox
 WHERE shard = $1 ORDER BY sequence"""
 _PURGE = """DELETE FROM {schema}.actor_batch

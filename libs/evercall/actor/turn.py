@@ -7,7 +7,7 @@ collected.
 
 import importlib
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -51,6 +51,9 @@ ATTEMPTS = 3
 LARGEST_BODY = 8 * 1024 * 1024
 """Bytes of one message that an actor may send. RabbitMQ refuses messages above 16 MiB with the whole channel."""
 
+LONGEST_NAME = 255
+"""Bytes of a short string (AMQP 0-9-1 section 4.2.5.3)."""
+
 ASK_RETRY = (timedelta(seconds=3), timedelta(seconds=30))
 COMMAND_RETRY = (timedelta(seconds=5), timedelta(seconds=60))
 """Time until the first retry, and the longest between two: it doubles. Asterisk and the services answer in
@@ -82,6 +85,12 @@ class PortAnswer:
 
     key: str
     message: Answered | Failed
+
+
+class Unreadable(Message, frozen=True, kw_only=True):
+    """What `receive` says of the part of a message that it cannot read: a dead letter for that actor only."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ class Outgoing:
     commands: dict[tuple[str, str], list[AriCommand]] = field(default_factory=dict)
     asks: list[tuple[str, UUID, str, PendingAsk]] = field(default_factory=list)
     replies: list[tuple[Origin, bytes, bool]] = field(default_factory=list)
-    notices: list[tuple[str, Message]] = field(default_factory=list)
+    notices: list[tuple[str, str, bytes]] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
 
     @property
@@ -156,14 +165,17 @@ class Delivery:
     body: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LiveActors:
-    """The live actors of one shard, for messages that concern whoever is concerned."""
+    """The live actors of one shard, for messages that concern whoever is concerned. `asked` says whether
+    anybody looked: then what they are told depends on all that was decided before."""
 
     actors: Mapping[UUID, Actor[Any]]
+    asked: bool = False
 
     def of(self, kind: str) -> Iterable[Actor[Any]]:
         """All live actors of a kind."""
+        self.asked = True
         return [actor for actor in self.actors.values() if actor.kind.name == kind]
 
 
@@ -184,6 +196,26 @@ class World:
 
 class UnreadableActor(Exception):
     """The actor's row could not be decoded. It is left as it is, so nothing may be decided for it."""
+
+
+class Misrouted(Exception):
+    """The message came to a shard that is not its actor's: its sender counts the shards differently."""
+
+
+def check_route(work: Work, shard: int, world: World) -> None:
+    """Whether a message may be decided on in this shard.
+
+    Raises:
+        Misrouted: its actor belongs elsewhere; to decide here would be to write without a fence.
+    """
+    if work.kind not in world.kinds:
+        raise Misrouted(f"no actors of the kind {work.kind!r}")
+    if shard_of(work.actor, world.shards) != shard:
+        raise Misrouted(f"actor {work.actor} in shard {shard}")
+
+
+class UnreadablePart(Exception):
+    """The part of a message that is for this actor could not be read."""
 
 
 class TooLarge(ValueError):
@@ -213,12 +245,10 @@ class Turn:
         world: World,
         now: datetime,
         actors: dict[UUID, Actor[Any]],
-        owned: Container[int],
     ) -> None:
         self._world = world
         self._now = now
         self.actors = actors
-        self._owned = owned
         self._local: deque[Work] = deque()
         self._touched = False
         self.changed: dict[UUID, Actor[Any]] = {}
@@ -237,16 +267,6 @@ class Turn:
             while self._local:
                 self._take(self._local.popleft())
 
-    def run_failed_again(self) -> None:
-        """Tries failed messages again, up to `ATTEMPTS`; then they become dead letters."""
-        while self.failed:
-            again, self.failed = self.failed, []
-            for work, error in again:
-                if work.attempts >= ATTEMPTS:
-                    self._bury(work, error)
-                    continue
-                self.run([work])
-
     def resend(self, actor: Actor[Any]) -> None:
         """Sends again all that an actor waits for."""
         for key, pending in actor.pending.items():
@@ -259,8 +279,17 @@ class Turn:
         if work.actor not in self.actors:
             self.unloaded.append(work)
             return
-        work.attempts += 1
         actor = self.actors[work.actor]
+        error = self._attempt(actor, work)
+        while error is not None and work.attempts < ATTEMPTS:
+            error = self._attempt(actor, work)
+        if error is not None:
+            self.failed.append((work, error))
+            self._bury(work, error)
+
+    def _attempt(self, actor: Actor[Any], work: Work) -> Exception | None:
+        """Decides on a message, whole or not at all; returns what went wrong."""
+        work.attempts += 1
         before = self._before(actor)
         try:
             self._decide(actor, work)
@@ -270,10 +299,10 @@ class Turn:
         except Exception as error:
             self._take_back(before)
             # An error that is meant for whoever sent the message is its answer; any other is a fault.
-            if isinstance(error, PlatformError) and isinstance(work.body, Message):
-                self._refuse(work, error)
-                return
-            self.failed.append((work, error))
+            if not isinstance(error, PlatformError) or not isinstance(work.body, Message):
+                return error
+            self._refuse(work, error)
+        return None
 
     def _before(self, actor: Actor[Any]) -> _Before:
         self._touched = False
@@ -337,6 +366,8 @@ class Turn:
                     return None, None
                 answer = body.message if isinstance(body, PortAnswer) else _answer(body, pending)
                 return answer, _origin(pending)
+            case Unreadable(reason=reason):
+                raise UnreadablePart(reason)
             case Message():
                 return body, work.origin
         raise TypeError(f"nobody decides on {type(body).__name__}")
@@ -384,8 +415,11 @@ class Turn:
             case model.Defer(key):
                 self._defer(actor, origin, key)
             case model.Notify(queue, body):
-                self.outgoing.notices.append((queue, body))
+                notice = _text(queue), tag_of(body), _bounded(encode(body))
+                self.outgoing.notices.append(notice)
             case model.SetTimer(name, at):
+                if at.tzinfo is None:
+                    raise ValueError(f"the timer {name!r} has a time without a zone")
                 actor.timers[name] = at
                 self.scheduled.append((actor.kind.name, actor.id, Due(name, at)))
                 self._touch(actor)
@@ -437,6 +471,8 @@ class Turn:
         )
         if actor.state is None:
             raise TypeError("an actor without a state cannot wait for an answer")
+        # It travels as the correlation id.
+        _text(f"{actor.kind.name}/{actor.id}/{ask.key}")
         actor.pending[ask.key] = pending
         self._touch(actor)
         self._send_pending(actor, ask.key, pending)
@@ -470,12 +506,19 @@ class Turn:
 
     def _tell(self, actor: Actor[Any], tell: model.Tell) -> None:
         shard = shard_of(tell.actor, self._world.shards)
-        if tell.service == self._world.service and shard in self._owned:
+        # Only within a shard: of another one nobody here knows whether it is still ours, nor whether
+        # something that was told before is still on its way there.
+        if tell.service == self._world.service and shard == shard_of(actor.id, self._world.shards):
             for heard in self._world.receive(tell.body, LiveActors({})):
-                self._local.append(Work(heard.kind, heard.actor, heard.body))
+                self._local.append(self._checked(heard, shard))
             return
         key = topology.shard_key(tell.service, shard)
         self._put_out(actor, topology.RPC, key, tag_of(tell.body), encode(tell.body))
+
+    def _checked(self, heard: Delivery, shard: int) -> Work:
+        work = Work(heard.kind, heard.actor, heard.body)
+        check_route(work, shard, self._world)
+        return work
 
     def _publish(self, actor: Actor[Any], publish: model.Publish) -> None:
         event = ResourceEvent(
@@ -577,9 +620,11 @@ def _as_message(body: Any) -> tuple[str, bytes, str]:
 
 
 def _text(text: str) -> str:
-    """PostgreSQL has no U+0000 in texts, and nothing of ours has it in a name."""
+    """A name: PostgreSQL has no U+0000 in texts, AMQP none of more than 255 bytes."""
     if "\0" in text:
         raise ValueError("a name with U+0000")
+    if len(text.encode()) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(text.encode())} bytes: {text[:64]}…")
     return text
 
 

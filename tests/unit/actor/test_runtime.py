@@ -1,23 +1,34 @@
 """The engine's loop while its surroundings half fail: one failure a test. `test_runtime_machine` mixes them."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace as replaced
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
+from evercall.actor import model
+from evercall.actor.model import ActorKind, Decision
 from evercall.actor.runtime import LONGEST_RETRY_DELAY
-from evercall.actor.testing import Replica
+from evercall.actor.store import Batch
+from evercall.actor.testing import FakeStore, Replica
+from evercall.actor.turn import Delivery as Turned
+from evercall.actor.turn import LiveActors, Unreadable
 from evercall.bus.envelope import Origin
 from evercall.bus.wire import Properties
-from evercall.contracts.base import ErrorData
+from evercall.contracts.base import ErrorData, Message
 from evercall.contracts.ids import shard_of
 from tests.unit.actor.book import (
+    KIND,
     SHARDS,
     Book,
+    Echo,
     Library,
     Note,
+    Number,
     Order,
     Ordered,
     Poison,
@@ -25,7 +36,9 @@ from tests.unit.actor.book import (
     Read,
     Wait,
     book_in,
+    decide,
     library,
+    receive,
 )
 
 A, B = book_in(0), book_in(1)
@@ -379,3 +392,196 @@ def test_timers_that_were_moved_again_and_again_do_not_pile_up(world: Library) -
     assert len(one.runtime._schedule) < 2000
     world.run(1100)
     assert world.book(A).numbers == (1,)
+
+
+# -- what must not wedge, grow or overtake -----------------------------------------------------
+
+
+class Everybody(Message, frozen=True, kw_only=True):
+    """For every live book of the shard, as the loss of an Asterisk is for every call on it."""
+
+
+def broadcasting(message: Message, live: LiveActors) -> Iterable[Turned]:
+    if isinstance(message, Everybody):
+        return [Turned("book", actor.id, message) for actor in live.of("book")]
+    return receive(message, live)
+
+
+def deciding(
+    change: Callable[[Book | None, Message], Decision[Book] | None],
+) -> ActorKind[Book]:
+    def decide_so(state: Book | None, message: Message, now: datetime) -> Decision[Book]:
+        return change(state, message) or decide(state, message, now)
+
+    return replaced(KIND, decide=decide_so)
+
+
+def hears_everybody(state: Book | None, message: Message) -> Decision[Book] | None:
+    if not isinstance(message, Everybody) or state is None:
+        return None
+    return Decision(msgspec.structs.replace(state, heard=(*state.heard, "everybody")))
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01, 1.0])
+def test_a_message_for_all_reaches_whom_the_message_before_it_made(
+    world: Library, pause: float
+) -> None:
+    world.kinds, world.receive = [deciding(hears_everybody)], broadcasting
+    world.accepts = (*world.accepts, Everybody)
+    start(world)
+    note(world, A, 1)
+    world.run(pause)
+    world.tell(A, Everybody(), "everybody")
+    world.run(1)
+    assert world.book(A).heard == ("everybody",)
+
+
+def test_what_is_told_is_not_judged_by_what_a_former_owner_remembers(world: Library) -> None:
+    def ignores_four_before_three(state: Book | None, message: Message) -> Decision[Book] | None:
+        ignored = isinstance(message, Note) and message.id == B and message.number == 4
+        return Decision(state) if ignored and state and 3 not in state.numbers else None
+
+    world.kinds = [deciding(ignores_four_before_three)]
+    start(world)
+    note(world, A, 1)
+    note(world, B, 2)
+    world.run(0.2)
+    start(world, "two")
+    world.broker.move(world.queue_of(B))
+    note(world, B, 3)
+    world.run(1)
+    note(world, A, 4, tell=B)
+    world.run(5)
+    assert world.book(B).numbers == (2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        model.SetTimer("naive", datetime(2030, 1, 1)),  # noqa: DTZ001
+        model.Ask("k" * 230, "echo", Echo(number=1)),
+        model.Notify("somebody", Number(object())),  # type: ignore[arg-type]
+        model.Notify("\0", Note(id=A, number=1)),
+        model.Tell("n" * 300, B, Note(id=B, number=1)),
+        model.Tell("library", book_in(0, 9), Note(id=B, number=1)),
+    ],
+    ids=["naive time", "long key", "no message", "U+0000", "long name", "to another shard"],
+)
+def test_an_effect_that_cannot_be_carried_out_is_its_messages_fault(
+    world: Library, effect: model.Effect
+) -> None:
+    def poisoned(state: Book | None, message: Message) -> Decision[Book] | None:
+        return Decision(state or Book(id=A), (effect,)) if isinstance(message, Poison) else None
+
+    world.kinds = [deciding(poisoned)]
+    one = start(world)
+    world.tell(A, Wait(id=A, number=8, seconds=2), "wait")
+    world.tell(A, Poison(id=A, number=9), "poison")
+    note(world, A, 1)
+    note(world, B, 2)
+    world.run(10)
+    assert (world.book(A).numbers, world.book(B).numbers) == ((1, 8), (2,))
+    assert [letter.message_id for letter in world.tables.dead.values()] == ["poison"]
+    assert not unacked(one)
+
+
+def test_a_batch_that_is_too_much_for_the_database_is_tried_in_smaller_parts(
+    world: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = FakeStore.commit
+
+    async def small_only(store: FakeStore, batch: Batch) -> None:
+        if sum(map(len, batch.message_ids.values())) > 20:
+            raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+        await commit(store, batch)
+
+    monkeypatch.setattr(FakeStore, "commit", small_only)
+    start(world)
+    note(world, A, *range(300))
+    world.run(120)
+    assert world.book(A).numbers == tuple(range(300))
+
+
+def test_answers_of_ports_do_not_pile_up_while_commits_fail(world: Library) -> None:
+    class Slow:
+        def known(self, request: Echo) -> None:
+            del request
+
+        async def answer(self, request: Echo) -> Number:
+            await asyncio.sleep(1)
+            return Number(request.number)
+
+    world.ports = {"echo": Slow()}
+    one = start(world)
+    for number in range(20):
+        world.tell(A, Question(id=A, number=number), f"q{number}")
+    world.run(0.3)
+    one.store_faults.commits.extend([asyncpg.UndefinedColumnError("x")] * 100)
+    world.run(120)
+    assert len(one.runtime._inbox) <= 20
+    one.store_faults.commits.clear()
+    world.run(20)
+    assert sorted(world.book(A).numbers) == list(range(20))
+
+
+def test_an_answer_that_comes_again_does_not_answer_the_next_question(world: Library) -> None:
+    start(world)
+    world.tell(A, Question(id=A, number=5), "q1")
+    world.run(0.2)
+    [(headers, _)] = world.broker.queues["echo"]
+    answer = Properties(type="answer", message_id="answer-1", correlation_id=headers.correlation_id)
+    key = str(headers.reply_to)
+    world.broker.put(key, answer, msgspec.json.encode(Number(5)))
+    world.tell(A, Question(id=A, number=5), "q2")
+    world.broker.put(key, answer, msgspec.json.encode(Number(5)))
+    world.run(0.5)
+    assert world.book(A).numbers == (5,)
+
+
+def test_a_message_that_fails_at_first_keeps_its_place(world: Library) -> None:
+    tried: list[int] = []
+
+    def fails_once(state: Book | None, message: Message) -> Decision[Book] | None:
+        if isinstance(message, Note) and message.number == 1 and not tried:
+            tried.append(1)
+            raise RuntimeError("once")
+        return None
+
+    world.kinds = [deciding(fails_once)]
+    start(world)
+    note(world, A, 1, 2, 3)
+    world.run(1)
+    assert world.book(A).numbers == (1, 2, 3)
+
+
+def test_a_clock_that_is_set_back_does_not_hold_a_batch(world: Library) -> None:
+    shift = timedelta()
+    one = Replica(world, "one")
+    one.runtime._now = lambda: world.loop.clock() + shift
+    world.replicas["one"] = one
+    world.loop.run_until_complete(one.runtime.start())
+    world.run(0.2)
+    note(world, A, 1)
+    world.run(0.01)
+    shift = timedelta(hours=-1)
+    world.run(3)
+    assert world.book(A).numbers == (1,)
+
+
+def test_a_part_that_cannot_be_read_is_a_dead_letter_of_its_actor_only(world: Library) -> None:
+    def in_parts(message: Message, live: LiveActors) -> Iterable[Turned]:
+        if isinstance(message, Everybody):
+            other = Note(id=book_in(0, 5), number=1)
+            return [
+                Turned("book", A, Unreadable(reason="a bad time")),
+                Turned("book", other.id, other),
+            ]
+        return receive(message, live)
+
+    world.receive, world.accepts = in_parts, (*world.accepts, Everybody)
+    start(world)
+    world.tell(A, Everybody(), "parts")
+    world.run(1)
+    assert world.book(book_in(0, 5)).numbers == (1,)
+    [letter] = world.tables.dead.values()
+    assert (letter.actor, letter.reason) == (A, "UnreadablePart: a bad time")

@@ -130,9 +130,8 @@ Run = Callable[..., Turn]
 @pytest.fixture
 def run(actor: Actor[Any]) -> Run:
     def run(*bodies: Any, origin: Origin | None = None, now: datetime = NOW) -> Turn:
-        turn = Turn(WORLD, now, {ID: actor}, {0})
+        turn = Turn(WORLD, now, {ID: actor})
         turn.run([Work("account", ID, body, origin) for body in bodies])
-        turn.run_failed_again()
         return turn
 
     return run
@@ -177,7 +176,7 @@ def test_commands_are_grouped_by_asterisk_and_kept_until_they_are_settled(
 def test_what_waits_is_sent_again_by_the_next_owner(actor: Actor[Any], run: Run) -> None:
     EFFECTS["go"] = (command("answer"), model.Ask("flow", "flow_manager", Lookup(1), ID))
     run(Do("go"))
-    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    turn = Turn(WORLD, NOW, {ID: actor})
     turn.resend(actor)
     assert [one.key for one in turn.outgoing.commands["call-1", "boot"]] == ["answer"]
     assert [ask[:3] for ask in turn.outgoing.asks] == [("account", ID, "flow")]
@@ -231,7 +230,7 @@ def test_an_answer_may_come_later_and_goes_to_who_asked_last(actor: Actor[Any], 
     EFFECTS["ready"] = (model.Reply(Empty(), key="waiter"),)
     assert run(Do("wait"), origin=ORIGIN).outgoing.replies == []
     run(Do("wait"), origin=later)
-    resending = Turn(WORLD, NOW, {ID: actor}, {0})
+    resending = Turn(WORLD, NOW, {ID: actor})
     resending.resend(actor)
     assert not resending.outgoing.is_awaited
     assert run(Do("ready")).outgoing.replies == [(later, encode(Empty()), False)]
@@ -251,7 +250,7 @@ def test_a_deferred_answer_may_be_an_error(actor: Actor[Any], run: Run) -> None:
 def test_a_word_to_one_process_is_not_kept(actor: Actor[Any], run: Run) -> None:
     EFFECTS["tell"] = (model.Notify("media_manager.m1", Do("key")),)
     turn = run(Do("tell"))
-    assert turn.outgoing.notices == [("media_manager.m1", Do("key"))]
+    assert turn.outgoing.notices == [("media_manager.m1", "do", encode(Do("key")))]
     assert not actor.pending
 
 
@@ -340,9 +339,8 @@ def test_a_message_that_fails_three_times_is_buried_and_the_actor_goes_on(
 
 def test_a_dead_letter_keeps_the_bytes_and_properties_that_came(actor: Actor[Any]) -> None:
     incoming = Incoming("do", b'{"spaces": 1}', "m1", ORIGIN, None, 7)
-    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    turn = Turn(WORLD, NOW, {ID: actor})
     turn.run([Work("account", ID, Do("break"), ORIGIN, incoming=incoming)])
-    turn.run_failed_again()
     [letter] = turn.dead
     assert letter.body == b'{"spaces": 1}'
     assert msgspec.json.decode(letter.properties) == {
@@ -443,7 +441,7 @@ def test_an_actor_that_cannot_even_hear_of_the_failure_waits_no_more(
 
 
 def test_nothing_is_decided_for_an_actor_that_cannot_be_read() -> None:
-    turn = Turn(WORLD, NOW, {}, {0})
+    turn = Turn(WORLD, NOW, {})
     turn.unreadable.add(ID)
     turn.run([Work("account", ID, Do("a"), ORIGIN)])
     assert not turn.changed
@@ -507,15 +505,14 @@ def test_an_event_tells_the_id_of_what_it_is_about(run: Run) -> None:
 
 
 def test_a_failing_message_is_tried_three_times(actor: Actor[Any]) -> None:
-    turn = Turn(WORLD, NOW, {ID: actor}, {0})
+    turn = Turn(WORLD, NOW, {ID: actor})
     work = Work("account", ID, Do("break"))
     turn.run([work])
-    turn.run_failed_again()
     assert work.attempts == ATTEMPTS
 
 
 def test_an_actor_that_is_not_in_memory_waits_to_be_loaded() -> None:
-    turn = Turn(WORLD, NOW, {}, {0})
+    turn = Turn(WORLD, NOW, {})
     work = Work("account", ID, Do("a"))
     turn.run([work])
     assert turn.unloaded == [work]
