@@ -63,6 +63,9 @@ class Api:
     async def post(self, path: str, json: object = None, **parameters: str | int) -> Json:
         return await self.request("POST", path, json=json if json is not None else {}, **parameters)
 
+    async def put(self, path: str, json: object = None, **parameters: str | int) -> Json:
+        return await self.request("PUT", path, json=json, **parameters)
+
     async def delete(self, path: str, **parameters: str | int) -> Json:
         return await self.request("DELETE", path, **parameters)
 
