@@ -7,6 +7,7 @@ it saw. What the platform tells of the calls afterwards is checked by the tests.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -211,14 +212,21 @@ CAST: list[tuple[Callable[[Theatre], Coroutine[Any, Any, None]], int]] = [
 
 
 async def play(lab: Lab, theatre: Theatre, victim: str) -> None:
-    """All scenes at once, and the outage in the middle of them."""
+    """All scenes at once, and the death of a process in the middle of them."""
+    await play_through(theatre, outage(lab, victim), DOWN_SECONDS)
+
+
+async def play_through(
+    theatre: Theatre, trouble: AbstractAsyncContextManager[object], seconds: float
+) -> None:
+    """All scenes at once, and in the middle of them some trouble that lasts so long."""
     await theatre.prepare()
     async with asyncio.TaskGroup() as group:
         for actor, count in CAST:
             for _ in range(count):
                 group.create_task(actor(theatre))
         await theatre.stage.everybody_ready()
-        async with outage(lab, victim):
+        async with trouble:
             theatre.stage.down.set()
-            await asyncio.sleep(DOWN_SECONDS)
+            await asyncio.sleep(seconds)
         theatre.stage.back.set()

@@ -25,15 +25,17 @@ from evercall.store.address import Address
 log = get_logger(__name__)
 
 PROBE_INTERVAL = 1.0
-PROBE_TIMEOUT = 5.0
+PROBE_TIMEOUT = 3.0
+"""With the interval less than the five seconds that one service waits for another: who waits for us hears
+that the database is away, and not nothing."""
 COMMAND_TIMEOUT = 8.0
 """For a server that says nothing any more. One that works ends a statement before that by itself."""
 POOL_TIMEOUT = 3.0
 
 SESSION = {
-    # Milliseconds. An answer that comes later helps nobody: whoever asks the API waits ten seconds.
-    "statement_timeout": "6000",
-    "lock_timeout": "4000",
+    # Milliseconds. An answer that comes later helps nobody: who asks over the bus waits five seconds.
+    "statement_timeout": "4500",
+    "lock_timeout": "3000",
     # What a process was doing when its network went away must not keep others waiting.
     "idle_in_transaction_session_timeout": "10000",
     "client_connection_check_interval": "5000",

@@ -16,7 +16,7 @@ from tests.contract.database.conftest import Watched
 from tests.support.postgresql import APP, PASSWORD, PORT, Postgresql
 from tests.support.relay import Relay
 
-BOUND = 12.0
+BOUND = 8.0
 """Seconds within which everybody knows; a consumer of the API waits fifteen at most."""
 
 
