@@ -8,6 +8,7 @@ from evercall.service.guard import HostGuard
 from evercall.service.identity import new_id
 from evercall.service.process import Process, run_process
 from evercall.service.settings import parse_address
+from evercall.service.tenancies import Tenancies
 from media_manager.caretaker import Caretaker
 from media_manager.domain.counts import Counts
 from media_manager.domain.options import StreamLimits
@@ -16,6 +17,7 @@ from media_manager.doors.dialing import Dialer
 from media_manager.doors.handshake import Handshakes, Open
 from media_manager.gateways.access import AccessGateway, Credentials
 from media_manager.gateways.calls import Calls, own_queue
+from media_manager.gateways.quota import StreamQuota
 from media_manager.inner.leg import InnerSocket
 from media_manager.metrics import MediaCollector, expose
 from media_manager.registry import Registry
@@ -39,7 +41,10 @@ async def compose(process: Process[Settings]) -> None:
     process.tasks.start("ticker", inner.run())
     calls = Calls(bus, settings.instance, boot, inner.host, settings.shards)
     limits = StreamLimits(settings.media_queue_seconds, settings.media_resume_seconds)
-    registry = Registry(calls, inner, process.tasks, limits, counts, clock)
+    tenancies = Tenancies(bus)
+    await tenancies.start()
+    quota = StreamQuota(bus, tenancies)
+    registry = Registry(calls, quota, inner, process.tasks, limits, counts, clock)
     expose(MediaCollector(counts, inner, registry.numbers, registry.queued_seconds))
 
     access = AccessGateway(bus)

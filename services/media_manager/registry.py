@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections import Counter as Numbers
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -49,12 +50,19 @@ class Legs(Protocol):
     async def hand_over(self, identifier: UUID, owner: str) -> StreamHandedOver | None: ...
 
 
+class Quota(Protocol):
+    """What is needed of `gateways.quota`."""
+
+    def room(self, options: StreamOptions) -> AbstractAsyncContextManager[None]: ...
+
+
 class Registry:
     """All sessions by the id of their stream."""
 
     def __init__(
         self,
         legs: Legs,
+        quota: Quota,
         inner: InnerSocket,
         tasks: Tasks,
         limits: StreamLimits,
@@ -65,6 +73,7 @@ class Registry:
         self.is_draining = False
         self._emptied: asyncio.Event | None = None
         self._legs = legs
+        self._quota = quota
         self._inner = inner
         self._tasks = tasks
         self._limits = limits
@@ -121,8 +130,15 @@ class Registry:
         """A session whose leg is up.
 
         Raises:
+            RateLimited: the customer has as many streams as it may.
             PlatformError: as `ExternalMediaStart` tells.
         """
+        if resume:
+            return await self._start(options, resume)
+        async with self._quota.room(options):
+            return await self._start(options, resume)
+
+    async def _start(self, options: StreamOptions, resume: bool) -> Session:
         try:
             leg = await self._legs.start(options, resume=resume)
         except (asyncio.CancelledError, PlatformError) as error:

@@ -15,7 +15,7 @@ import pytest
 from deploy.lab.lab import Lab
 from deploy.lab.network import HTTP_PORT
 from tests.e2e.streams import Streamed, both_hear, idle_call
-from tests.support.media_client import Application
+from tests.support.media_client import Application, Refusal
 from tests.support.phone_sipp import Caller
 from tests.support.rest import Api, new_customer
 
@@ -215,3 +215,33 @@ async def test_a_message_that_never_ends_is_not_gathered(
     assert await asyncio.to_thread(attack) == TOO_BIG
     await both_hear(streamed, listening)
     assert longest_gap(listening, begun) < LONGEST_GAP
+
+
+async def test_a_customer_has_no_more_streams_than_its_quota(
+    streamed: Streamed, process: str, admin: Api
+) -> None:
+    """429 with the name of the limit, before the upgrade; who comes back is not refused."""
+    await admin.request(
+        "PUT",
+        f"/v1.0/customers/{streamed.customer.id}/quotas",
+        json={"media_streams": 2},
+    )
+    opened = [await listener(streamed, process) for _ in range(2)]
+    refused: Refusal | None = None
+    try:
+        await listener(streamed, process)
+    except Refusal as refusal:
+        refused = refusal
+    assert refused is not None
+    assert (refused.status, refused.body["error"]["reason"]) == (429, "QUOTA_EXCEEDED")
+    assert refused.body["error"]["details"][0]["quota"] == "media_streams"
+    start = await opened[0].tell("start")
+    opened[0].cut()
+    resumed = await Application.open(
+        process,
+        streamed.id,
+        streamed.customer.api.accesskey,
+        resume=start["stream_id"],
+    )
+    streamed.applications.append(resumed)
+    assert (await resumed.tell("start"))["resumed"]
