@@ -11,6 +11,7 @@ from call_manager.audio.errors import AudioError
 from call_manager.audio.ssml import harmless, is_marked_up
 
 DEADLINE = 20.0
+END_SECONDS = 2.0
 MOST_SECONDS = 600
 MOST_BYTES = MOST_SECONDS * 44_100
 """Of a WAV file: espeak-ng speaks with 22,050 samples of two bytes."""
@@ -119,7 +120,8 @@ async def _talk(process: asyncio.subprocess.Process, text: bytes) -> bytes:
     """All that it says, as long as that is not too much."""
     if process.stdin is None or process.stdout is None:
         raise AssertionError("both are pipes")
-    with contextlib.suppress(ConnectionError):
+    # One that has ended already reads nothing: uvloop says that by RuntimeError, asyncio by the other.
+    with contextlib.suppress(ConnectionError, RuntimeError):
         # A text fits the pipe (64 KiB), so nobody waits for the other.
         process.stdin.write(text)
         process.stdin.close()
@@ -133,7 +135,13 @@ async def _talk(process: asyncio.subprocess.Process, text: bytes) -> bytes:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Ends it with all that it has started."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    if process.returncode is not None or process.stdout is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            # asyncio sees the end of a process behind all that it has said.
+            while await process.stdout.read(65_536):
+                pass
+            await process.wait()

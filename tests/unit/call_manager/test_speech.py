@@ -141,3 +141,24 @@ async def test_it_has_none_of_our_secrets_and_bounds(
     assert re.search(r"file.*\b0$", told, re.MULTILINE)
     assert re.search(rf"\b{speaking.CPU_SECONDS}$", told, re.MULTILINE)
     assert re.search(rf"\b{speaking.MEMORY_KILOBYTES}$", told, re.MULTILINE)
+
+
+async def test_a_program_that_ends_before_it_was_told_anything() -> None:
+    """By the event loop that services run on, which says so in its own way."""
+
+    class Ended:
+        """As uvloop's."""
+
+        def write(self, _: bytes) -> None:
+            raise RuntimeError("the handler is closed")
+
+        def close(self) -> None: ...
+
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"said before")
+    reader.feed_eof()
+
+    class Process:
+        stdin, stdout = Ended(), reader
+
+    assert await speaking._talk(Process(), b"hi") == b"said before"  # type: ignore[arg-type]
