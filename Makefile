@@ -8,7 +8,7 @@ LAB := $(PYTHON) -m deploy.lab
 # A Python of 3.11 or later; which one can be said with `make PYTHON3=python3.12 …`.
 PYTHON3 ?= python3
 
-.PHONY: help venv setup up down status logs demo test check bench migrate docs lock clean
+.PHONY: help venv setup up down status logs demo test check bench soak migrate docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ check: venv ## format, lint, types, walls between packages, unit tests
 
 bench: up ## measure; the figures go to .lab/bench.json too
 	@$(PYTHON) -m tests.bench
+
+soak: up ## an hour of calls with kills, then a verdict on leaks and losses; MINUTES= RATE= SEED= KILL_EVERY=
+	@$(PYTHON) -m tests.bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(KILL_EVERY),--kill-every $(KILL_EVERY))
 
 venv: $(VENV)/.stamp ## the virtual environment, from the lock file
 

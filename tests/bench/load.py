@@ -206,6 +206,12 @@ def _command(lab: Lab, load: Load, folder: Path, control: str) -> list[str]:
 # -- what SIPp wrote ---------------------------------------------------------------------------
 
 
+def last_count(lab: Lab) -> dict[str, str] | None:
+    """The newest line of the statistics of the load that runs; None before there is one."""
+    rows = _rows(lab.paths.run / "bench" / "stat.csv")
+    return rows[-1] if rows else None
+
+
 def _result(load: Load, folder: Path) -> LoadResult:
     rows = _rows(folder / "stat.csv")
     if not rows:
