@@ -77,5 +77,5 @@ class StopCallbacks:
             try:
                 async with asyncio.timeout(STOP_TIMEOUT):
                     await callback()
-            except (TimeoutError, OSError, RuntimeError):
+            except Exception:  # the outermost place: the process ends after this, whatever it was
                 log.warning("stop_callback_failed", callback=repr(callback), exc_info=True)
