@@ -181,12 +181,7 @@ class Connection:
             task.add_done_callback(self._parts.discard)
 
     async def _set_up_later(self, session: Session, setup: Setup) -> None:
-        while not session.ended.is_set():
-            try:
-                async with asyncio.timeout(PART_DELAY):
-                    await session.ended.wait()
-            except TimeoutError:
-                pass
+        while not await _ends_within(session, PART_DELAY):
             try:
                 await setup(session)
             except Declined as error:
@@ -217,6 +212,15 @@ class Connection:
                 await self._closing.wait()
         except TimeoutError:
             return
+
+
+async def _ends_within(session: Session, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await session.ended.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _tell(error: Declined) -> None:
