@@ -152,3 +152,15 @@ async def test_what_an_admission_costs(customer: Customer, database: Database) -
         assert verdict.refused == ""
     median = sorted(seconds)[25]
     assert median < 0.1, f"{median * 1000:.2f} ms"
+
+
+async def test_incoming_calls_leave_the_rate_of_outgoing_ones_as_it_is(customer: Customer) -> None:
+    """Calls that come in count for the calls at once only, before the first outgoing call and after it."""
+    assert (await customer.admit(new_id(), most=100)).refused == ""
+    for _ in range(5):
+        assert (await customer.admit(new_id(), most=100, rate=1, burst=20)).refused == ""
+        assert (await customer.admit(new_id(), most=100)).refused == ""
+    calls = [new_id() for _ in range(15)]
+    assert (await customer.admit(*calls, most=100, rate=1, burst=20)).refused == ""
+    verdict = await customer.admit(*(new_id() for _ in range(15)), most=100, rate=1, burst=20)
+    assert verdict.refused == "calls_per_second"

@@ -60,12 +60,14 @@ STATEMENTS = (
         level double precision;
     BEGIN
         refused := ''; wait := 0;
-        INSERT INTO call_manager.call_rate AS r VALUES (customer, burst, clock_timestamp())
+        -- Where they do not count the row is locked and left as it is: full, for one that is new.
+        INSERT INTO call_manager.call_rate AS r
+            VALUES (customer, CASE WHEN rate > 0 THEN burst ELSE 'infinity' END, clock_timestamp())
             ON CONFLICT (customer_id) DO UPDATE SET
                 tokens = r.tokens + rate
                     * greatest(0, extract(epoch FROM clock_timestamp() - r.at)),
-                at = clock_timestamp()
-            RETURNING least(burst, tokens) INTO level;
+                at = CASE WHEN rate > 0 THEN clock_timestamp() ELSE r.at END
+            RETURNING CASE WHEN rate > 0 THEN least(burst, tokens) ELSE tokens END INTO level;
         -- What was admitted before is not admitted twice: requests may be repeated.
         fresh := ARRAY(
             SELECT c FROM unnest(calls) AS c
