@@ -18,11 +18,15 @@ _UNSUSPICIOUS_PER_SECOND = 20
 _FORGED_ID = "@forged"
 
 
-def forged_sessions(lab: Lab) -> list[str]:
-    """The forged calls for which an RTPEngine has ports."""
+def media_calls(lab: Lab) -> list[str]:
+    """The Call-IDs for which an RTPEngine has ports."""
     own = lab.farm.network.internal_kamailio
     nodes = [process.address for process in lab.farm.of_kind(Kind.RTPENGINE)]
-    return [call for node in nodes for call in calls_of(node, own) if call.endswith(_FORGED_ID)]
+    return [call for node in nodes for call in calls_of(node, own)]
+
+
+def forged_sessions(lab: Lab) -> list[str]:
+    return [call for call in media_calls(lab) if call.endswith(_FORGED_ID)]
 
 
 def _answers(lab: Lab, marker: str) -> Iterator[bytes]:
@@ -55,6 +59,7 @@ async def test_forged_answers_leave_no_session(
     marker = "il." + secrets.token_urlsafe(16)
     async with bystander.unharmed():
         await outsider.send(_answers(platform, marker), kamailio, _PER_SECOND)
+        assert bystander.sip.call_id in media_calls(platform)
     assert forged_sessions(platform) == []
 
 

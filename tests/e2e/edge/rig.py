@@ -8,6 +8,7 @@ lab's, on a network of their own.
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ SOURCE_PORTS = tuple(range(5070, 5078))
 CONNECTION_PORTS = (5080, 5081)
 PIKE_REQUESTS, PIKE_SECONDS, PIKE_BLOCK_SECONDS = 60, 2, 4
 DIALOG_REQUESTS, CARRIER_INVITES = 30, 300
+MAX_SESSIONS = 300
 TCP_CONNECTIONS, TCP_IDLE_SECONDS = 8, 4
 DIALOG_KEYS = ("new-key-of-the-rig", "old-key-of-the-rig")
 DOMAIN = "sip.example.test"
@@ -155,13 +157,24 @@ def media_calls(rig: Rig) -> set[str]:
 def calls_of(rtpengine: str, own: str) -> Iterator[str]:
     """The Call-IDs for which this RTPEngine has ports; asked from an address of our own."""
     with UdpPeer(own) as peer:
-        peer.send("0 d7:command4:list5:limiti99999ee", (rtpengine, RTPENGINE_PORT))
-        text = peer.receive()[0].text.partition("5:callsl")[2]
+        text = ask_rtpengine(peer, rtpengine, "d7:command4:list5:limiti99999ee")
+    _, found, text = text.partition("d5:callsl")
+    assert found, text
     # Bencoding: each text has its length in front of it, and an e is the end.
     while text and text[0] != "e":
         length, _, text = text.partition(":")
         yield text[: int(length)]
         text = text[int(length) :]
+
+
+def ask_rtpengine(peer: UdpPeer, rtpengine: str, command: str) -> str:
+    """The answer to a bencoded command."""
+    # The cookie in front is new each time: RTPEngine repeats its answer to one that it has seen.
+    cookie = uuid.uuid4().hex
+    peer.send(f"{cookie} {command}", (rtpengine, RTPENGINE_PORT))
+    text = peer.receive()[0].text
+    assert text.startswith(f"{cookie} "), text
+    return text
 
 
 def ping(peer: UdpPeer, to: Address, host: str, seconds: float = 3.0) -> Message:
@@ -220,7 +233,7 @@ def _rtpengine(network: Network, index: int) -> dict[str, Any]:
         "TIMEOUT": 60,
         "SILENT_TIMEOUT": 3600,
         "OFFER_TIMEOUT": 180,
-        "MAX_SESSIONS": 500,
+        "MAX_SESSIONS": MAX_SESSIONS,
         "MAX_CPU": 0,
         "MAX_BANDWIDTH": 0,
         "DELETE_DELAY": 0,

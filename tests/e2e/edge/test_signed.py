@@ -84,6 +84,7 @@ def test_a_dialog_that_we_did_not_sign(rig: Rig, forged: str, method: str) -> No
             "nothing": replace(call, routes=_route(rig, "")),
         }[forged]
         before = media_calls(rig)
+        assert call.call_id in before
         body = client.offer() if method in ("INVITE", "UPDATE", "ACK") else ""
         text = client.request(method, call.target, strange, cseq=2, body=body)
         if method == "ACK":
