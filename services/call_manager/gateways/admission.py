@@ -1,6 +1,6 @@
 """Who may have one more call: counts the calls that are up where they are stored, so the count cannot drift.
 
-`call_manager.admit_calls` (migration 0010) does it in one round trip: see docs/decisions/0060.
+`call_manager.admit_calls` (migration 0010) does it in one round trip: see docs/decisions/0080.
 """
 
 import asyncio

@@ -141,7 +141,7 @@ async def test_calls_per_second(customer: Customer) -> None:
 
 
 async def test_what_an_admission_costs(customer: Customer, database: Database) -> None:
-    """Bounded here far above what is measured (docs/decisions/0060): 500 calls up, one connection."""
+    """Bounded here far above what is measured (docs/decisions/0080): 500 calls up, one connection."""
     rows = [(new_id(), customer.id, datetime.now(UTC), True) for _ in range(500)]
     await database.pool.executemany(_ACTOR, rows)
     seconds = []
