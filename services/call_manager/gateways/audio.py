@@ -116,7 +116,8 @@ class AudioPort:
         self._downloads = Rates("downloads_per_minute")
         self._speeches = Turns("speech_at_once", SPEECHES, MOST_WAITING, PATIENCE)
         self._characters = Rates("speech_characters_per_minute")
-        self._conversions = asyncio.Semaphore(CONVERSIONS)
+        # A file that lasts long takes two seconds: nobody waits for more than one of another customer.
+        self._conversions = Turns("downloads_at_once", CONVERSIONS, MOST_WAITING, PATIENCE)
 
     def known(self, request: Request) -> PreparedAudio | None:
         """The audio, where all of it is at hand."""
@@ -197,7 +198,7 @@ class AudioPort:
             self._characters.spend(customer, len(request.text), characters, self._clock())
             async with self._speeches.turn(customer, quotas.speech_at_once):
                 wav = await self._speech.speak(request.text, request.language, request.voice)
-                length = await self._keep(order, name, await self._converted(wav))
+                length = await self._keep(order, name, await self._converted(order, wav))
         return Clip(name, duration_ms(length), fresh=float("inf"))
 
     async def _fetch(self, order: _Order, url: str) -> Clip:
@@ -213,13 +214,13 @@ class AudioPort:
             fresh = self._clock() + fetched.fresh_seconds
             if fetched.content is None and before is not None:
                 return Clip(before.name, before.milliseconds, fetched.etag, fresh)
-            content = await self._converted(fetched.content or b"")
+            content = await self._converted(order, fetched.content or b"")
             name = hashlib.blake2b(content, digest_size=20).hexdigest()
             length = await self._keep(order, name, content)
         return Clip(name, duration_ms(length), fetched.etag, fresh)
 
-    async def _converted(self, wav: bytes) -> bytes:
-        async with self._conversions:
+    async def _converted(self, order: _Order, wav: bytes) -> bytes:
+        async with self._conversions.turn(order.customer, CONVERSIONS):
             return await asyncio.to_thread(telephone_audio, wav)
 
     async def _keep(self, order: _Order, name: str, content: bytes) -> int:

@@ -1,12 +1,15 @@
 """The port `audio`: made once, remembered, and never the end of the process."""
 
 import asyncio
+import threading
+import time
 from uuid import UUID
 
 import pytest
 
 from call_manager.audio.errors import AudioError
 from call_manager.domain.ports import PrepareAudio, PrepareSpeech
+from call_manager.gateways import audio
 from call_manager.gateways.audio import KEPT, AudioPort
 from call_manager.gateways.fetch import Fetched
 from evercall.contracts.tenant import Quotas, Tenancy
@@ -283,3 +286,28 @@ async def test_a_hundred_files_are_fetched_a_few_at_a_time(world: World) -> None
     world.source.fetch = counting  # type: ignore[method-assign]
     made = await world.port.answer(PrepareAudio(customer_id=CUSTOMER, urls=urls))
     assert (len(made.media), most) == (100, 4)
+
+
+async def test_a_customer_does_not_wait_for_all_conversions_of_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that last long take seconds each."""
+    order: list[int] = []
+    lock = threading.Lock()
+
+    def convert(wav_file: bytes) -> bytes:
+        time.sleep(0.02)
+        with lock:
+            order.append(len(wav_file))
+        return b"x" * 8000
+
+    monkeypatch.setattr(audio, "telephone_audio", convert)
+    long = [f"http://files.example/{number}" for number in range(8)]
+    for url in long:
+        world.source.answers[url] = Fetched(bytes(1000), "", 60.0)
+    world.source.answers[URL] = Fetched(bytes(10), "", 60.0)
+    await asyncio.gather(
+        world.port.answer(PrepareAudio(customer_id=CUSTOMER, urls=long)),
+        world.port.answer(PrepareAudio(customer_id=OTHER, urls=[URL])),
+    )
+    assert order.index(10) <= 2

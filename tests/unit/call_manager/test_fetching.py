@@ -272,7 +272,8 @@ async def test_identity_may_be_said() -> None:
     assert found.content == b"a"
 
 
-async def test_a_file_in_very_many_pieces_is_given_up() -> None:
+async def test_a_file_in_very_many_pieces_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "CRUMB_PAUSE", 0)
     many = [b"a"] * (fetching.MOST_PIECES + 1)
     with pytest.raises(AudioError, match="pieces"):
         await fetcher(lambda _: file(*many)).fetch("http://files.example/a")
@@ -289,9 +290,24 @@ async def test_others_have_their_turn_while_a_file_is_read() -> None:
             await asyncio.sleep(0)
 
     running = asyncio.create_task(other())
-    await fetcher(lambda _: file(*[b"a"] * 10_000)).fetch("http://files.example/a")
+    await fetcher(lambda _: file(*[bytes(2000)] * 3000)).fetch("http://files.example/a")
     running.cancel()
-    assert turns >= 10_000 // fetching.PIECES_IN_A_ROW
+    assert turns >= 3000 // fetching.PIECES_IN_A_ROW
+
+
+async def test_crumbs_are_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def sleeping(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleeping)
+    for size, slowly in ((fetching.CRUMB - 1, True), (fetching.CRUMB, False)):
+        pauses.clear()
+        await fetcher(lambda _, size=size: file(*[bytes(size)] * 320)).fetch("http://x.example/")  # type: ignore[misc]
+        assert pauses == [fetching.CRUMB_PAUSE if slowly else 0] * 10
 
 
 @pytest.mark.parametrize(("length", "kept"), [(256, True), (257, False)])
