@@ -96,7 +96,7 @@ async def test_no_call_goes_inside_or_to_satellites_by_sip_uri(
         "sip:x@[::ffff:127.0.0.1]",
         "sip:x@[::1]:5672",
         "sip:x@localhost:15672;transport=tcp",
-        f"sip:x@8.8.8.8;maddr={farm.network.rabbitmq}",
+        f"sip:x@8.8.8.8;maddr={farm.network.rabbitmq(1)}",
     ]
     async with bystander.unharmed():
         for target in targets:
