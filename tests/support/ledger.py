@@ -60,6 +60,7 @@ class AskFor(Message, frozen=True, kw_only=True):
 class Remind(Message, frozen=True, kw_only=True):
     id: UUID
     milliseconds: int
+    name: str = "reminder"
 
 
 class Order(Message, frozen=True, kw_only=True):
@@ -108,9 +109,9 @@ def decide(state: Ledger | None, message: Message, now: datetime) -> Decision[Le
             return Decision(ledger, (model.Ask(f"double-{number}", to, Double(number=number)),))
         case Answered(key=key, body=Doubled(number=number)):
             return Decision(_note(ledger, f"{key}={number}"))
-        case Remind(milliseconds=milliseconds):
+        case Remind(milliseconds=milliseconds, name=name):
             at = now + timedelta(milliseconds=milliseconds)
-            return Decision(ledger, (model.SetTimer("reminder", at),))
+            return Decision(ledger, (model.SetTimer(name, at),))
         case TimerFired(name=name):
             return Decision(_note(ledger, name))
         case Order(key=key):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +20,7 @@ from evercall.contracts.base import ResourceEvent
 from evercall.contracts.ids import shard_of
 from evercall.service.identity import new_id
 from tests.contract.actor.conftest import SHARDS, Service
+from tests.support.eventually import eventually
 from tests.support.ledger import (
     KIND,
     Add,
@@ -92,9 +94,11 @@ async def test_messages_between_actors_of_different_shards_arrive_once(service: 
         if number == 20:
             await replica.kill()
     assert (await service.read(source)).numbers == tuple(range(40))
-    async with asyncio.timeout(15):
-        while sum([len((await service.read(one)).numbers) for one in mirrors]) < 40:
-            await asyncio.sleep(0.1)
+
+    async def all_came() -> bool:
+        return sum([len((await service.read(one)).numbers) for one in mirrors]) >= 40
+
+    await eventually(all_came)
     for index, mirror in enumerate(mirrors):
         assert sorted((await service.read(mirror)).numbers) == list(range(index, 40, 8))
 
@@ -107,13 +111,12 @@ async def test_both_replicas_own_shards_and_the_rest_moves_when_one_goes(service
     async def owned() -> set[str]:
         return {row["owner"] for row in await connection.fetch(owners)}
 
-    async with asyncio.timeout(20):
-        while await owned() != {"one", "two"}:
-            await asyncio.sleep(0.1)
+    async def owned_by(*names: str) -> bool:
+        return await owned() == set(names)
+
+    await eventually(partial(owned_by, "one", "two"), within=20.0)
     await one.kill()
-    async with asyncio.timeout(20):
-        while await owned() != {"two"}:
-            await asyncio.sleep(0.1)
+    await eventually(partial(owned_by, "two"), within=20.0)
     assert await two.stop() == 0
     await connection.close()
 
@@ -127,11 +130,19 @@ async def test_a_timer_fires_in_the_replica_that_is_left(service: Service) -> No
     for replica in service.replicas:
         await replica.kill()
     await service.start("two")
-    async with asyncio.timeout(15):
-        while (await service.read(ledger)).notes != ("reminder",):
-            await asyncio.sleep(0.1)
-    await asyncio.sleep(1.0)
-    assert (await service.read(ledger)).notes == ("reminder",)
+
+    async def notes() -> tuple[object, ...]:
+        return (await service.read(ledger)).notes
+
+    await eventually(notes)
+    # Timers go off in the order of their time: had the first one a second life, it would come before this.
+    await service.bus.tell(service.name, ledger, Remind(id=ledger, milliseconds=10, name="later"))
+
+    async def later() -> bool:
+        return "later" in await notes()
+
+    await eventually(later)
+    assert await notes() == ("reminder", "later")
 
 
 @pytest.mark.parametrize("target", ["port", "doubler"])
@@ -143,9 +154,11 @@ async def test_questions_are_answered_by_ports_and_services(service: Service, ta
     for number in range(5):
         ask = AskFor(id=ledger, service=to, number=number)
         await service.bus.tell(service.name, ledger, ask)
-    async with asyncio.timeout(15):
-        while len((await service.read(ledger)).notes) < 5:
-            await asyncio.sleep(0.05)
+
+    async def all_answered() -> bool:
+        return len((await service.read(ledger)).notes) >= 5
+
+    await eventually(all_answered)
     notes = (await service.read(ledger)).notes
     assert sorted(notes) == [f"double-{number}={2 * number}" for number in range(5)]
 
