@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -249,11 +248,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None, **overrides: Any) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Exit status: 0 done, 1 refused, 2 the settings or the words are wrong."""
     options = _parser().parse_args(arguments)
     try:
-        settings = ServiceSettings(**overrides)
+        settings = ServiceSettings()
     except ValidationError as error:
         names = ", ".join("EVERCALL_" + str(fault["loc"][0]).upper() for fault in error.errors())
         sys.stderr.write(f"dead: set {names}\n")

@@ -54,7 +54,7 @@ ActorRow = tuple[UUID, str, int, UUID, datetime, bool, bool, str]
 
 
 class TooLarge(ValueError):
-    """An actor has grown beyond `LARGEST_RECORD`."""
+    """An actor, or a message of one, is larger than what may be stored or sent."""
 
 
 def row_of(actor: Actor[Any], shards: int) -> ActorRow:

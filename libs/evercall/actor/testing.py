@@ -22,7 +22,7 @@ from uuid import UUID
 
 from evercall.actor.dead_letter import DeadLetter
 from evercall.actor.model import ActorKind
-from evercall.actor.runtime import PROBE, ActorRuntime
+from evercall.actor.runtime import ActorRuntime
 from evercall.actor.store import (
     ActorRow,
     ActorStore,
@@ -493,8 +493,3 @@ class FakeWorld:
     def run(self, seconds: float) -> None:
         """Lets time pass."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
-
-
-def is_probe(properties: Properties) -> bool:
-    """Whether a message is the engine's own probe."""
-    return properties.type == PROBE

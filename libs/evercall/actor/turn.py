@@ -27,8 +27,9 @@ from evercall.actor.model import (
     PendingCommand,
     PendingReply,
 )
-from evercall.actor.store import ActorRow, OutboxRow, row_of
+from evercall.actor.store import ActorRow, OutboxRow, TooLarge, row_of
 from evercall.bus import topology
+from evercall.bus.amqp import LARGEST_BODY
 from evercall.bus.envelope import (
     ANSWER,
     ERROR,
@@ -47,9 +48,6 @@ from evercall.service.errors import Internal, PlatformError
 
 ATTEMPTS = 3
 """How often a message is tried before it goes to the dead letters."""
-
-LARGEST_BODY = 8 * 1024 * 1024
-"""Bytes of one message that an actor may send. RabbitMQ refuses messages above 16 MiB with the whole channel."""
 
 LONGEST_NAME = 255
 """Bytes of a short string (AMQP 0-9-1 section 4.2.5.3)."""
@@ -216,10 +214,6 @@ def check_route(work: Work, shard: int, world: World) -> None:
 
 class UnreadablePart(Exception):
     """The part of a message that is for this actor could not be read."""
-
-
-class TooLarge(ValueError):
-    """A message is larger than what the broker takes."""
 
 
 @dataclass(frozen=True, slots=True)

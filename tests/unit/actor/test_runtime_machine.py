@@ -174,10 +174,14 @@ class Engine(RuleBasedStateMachine):
         self.keys.add(key)
         self.world.tell(book, Order(id=book, key=key), f"order-{key}")
 
-    @precondition(lambda self: self.open_orders)
+    def carried_out(self) -> list[str]:
+        """Only a command that reached its Asterisk can be settled."""
+        return sorted(self.open_orders.keys() & set(self.world.commands()))
+
+    @precondition(lambda self: self.carried_out())
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(sorted(self.open_orders)))
+        key = data.draw(st.sampled_from(self.carried_out()))
         book = self.open_orders.pop(key)
         self.world.tell(book, Ordered(id=book, key=key), f"settle-{key}")
 
